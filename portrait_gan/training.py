@@ -6,7 +6,7 @@
 __all__ = ['SEED', 'SMOKE', 'RECIPES', 'TrainConfig', 'make_gray', 'make_pair', 'pixel_loss', 'discriminator_loss',
            'generator_loss', 'Networks', 'build_networks', 'load_start', 'train_step', 'lr_scale', 'gan_starts',
            'validate', 'sample_sheet', 'save_checkpoint', 'working_size', 'find_checkpoint', 'list_checkpoints',
-           'load_checkpoint', 'plan_steps', 'steps_per_epoch', 'train', 'read_config', 'read_metrics']
+           'load_checkpoint', 'plan_steps', 'steps_per_epoch', 'train', 'read_config', 'trained_on', 'read_metrics']
 
 # %% ../nbs/04_training.ipynb #04-003
 import json
@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
@@ -39,7 +39,7 @@ from .lab import AB_SCALE, REC601, REC709, film_gray, gray_to_L, luma, rgb_to_la
 @dataclass(frozen=True)
 class TrainConfig:
     "Every setting of a training run."
-    recipe: str = "default"  # name of the recipe these values come from
+    recipe: Literal["default", "seed", "smoke"] = "default"  # name of the recipe these values come from
     # what the networks see
     size: int | None = None  # side of the training square in pixels; none: 256 with an accelerator, 128 without
     squash: bool = False  # squash whole photos to the square instead of cropping (seed recipe)
@@ -61,7 +61,7 @@ class TrainConfig:
     # losses
     pixel_loss: Literal["l1", "l1_sum", "huber"] = "l1"  # mean over values; sum over the photo (seed); Huber with delta 0.1
     lambda_l1: float = 100.0  # weight of the pixel loss (Isola et al. 2017, section 3.1)
-    lambda_gan: float = 1.0  # weight of the GAN loss
+    lambda_gan: float = 0.3  # weight of the GAN loss; 1 (Isola et al.) turned skin ruddy and dark hair blue in this recipe
     gan_loss: Literal["bce", "hinge"] = "hinge"  # Goodfellow et al. 2014; Lim and Ye 2017
     # optimization
     lr: float = 1e-3  # of the U-Net's decoder
@@ -80,9 +80,9 @@ class TrainConfig:
     valid_photos: int = 256  # photos of the validation split looked at after each epoch
 
 # %% ../nbs/04_training.ipynb #04-007
-SEED = TrainConfig(  # the recipe this project started from, to the letter
+SEED = TrainConfig(  # the recipe this project started from; one generator pass a step, and logits where it had sigmoid + BCELoss
     recipe="seed", size=768, squash=True, grays="L", ab_scale=128.0, batch_size=3, epochs=46, gan_share=1.0,
-    encoder="efficientnet-b5", filters=(4, 4, 4, 4), spectral_norm=False, pixel_loss="l1_sum", lambda_l1=10.0, gan_loss="bce",
+    encoder="efficientnet-b5", filters=(4, 4, 4, 4), spectral_norm=False, pixel_loss="l1_sum", lambda_l1=10.0, lambda_gan=1.0, gan_loss="bce",
     lr_encoder=1e-3, lr_discriminator=1e-3, betas_discriminator=(0.9, 0.999), weight_decay=0.0, schedule="constant", warmup=0.0)
 SMOKE = TrainConfig(  # the same code in seconds: what tests run
     recipe="smoke", size=64, batch_size=8, epochs=3, encoder_weights=None, filters=(8, 16, 16, 16), valid_photos=16)
@@ -91,7 +91,7 @@ RECIPES = {c.recipe: c for c in (TrainConfig(), SEED, SMOKE)}
 # %% ../nbs/04_training.ipynb #04-011
 def make_gray(
     rgb: Tensor,  # (N,3,H,W) sRGB in [0,1]
-    draws: Tensor,  # (N,8) random numbers in [0,1), four of which are used
+    draws: Tensor,  # (N,4) random numbers in [0,1)
 ) -> Tensor:  # (N,1,H,W) L* in [0,100]
     "A grey picture of each photo: a quarter each L*, Rec. 601, Rec. 709, and film that mixes the eye's weights with random ones."
     y = torch.tensor(REC709, device=rgb.device)
@@ -104,14 +104,14 @@ def make_gray(
 # %% ../nbs/04_training.ipynb #04-012
 def make_pair(
     rgb: Tensor,  # (N,3,H,W) uint8
-    draws: Tensor,  # (N,8) random numbers of the dataset
+    draws: Tensor,  # (N,4) random numbers of the dataset
     config: TrainConfig,
 ) -> tuple[Tensor, Tensor]:  # L (N,1,H,W) in [-1,1], real_ab (N,2,H,W) in about [-1,1]
     "The grey picture that the generator is given, and the colour it should find."
     rgb = rgb.float()/255
     lab = rgb_to_lab(rgb)
     L = make_gray(rgb, draws) if config.grays == "mixed" else lab[:, :1]
-    return L/50 - 1, lab[:, 1:]/config.ab_scale
+    return (L/50 - 1).to(memory_format=torch.channels_last), lab[:, 1:]/config.ab_scale
 
 # %% ../nbs/04_training.ipynb #04-017
 def pixel_loss(
@@ -218,7 +218,7 @@ def train_step(
     nets.discriminator.requires_grad_(True)
     return {k: v.detach() for k, v in (logs | dict(loss_g=loss_g, loss_g_l1=loss_g_l1)).items()}
 
-# %% ../nbs/04_training.ipynb #04-035
+# %% ../nbs/04_training.ipynb #04-036
 def lr_scale(
     step: int,  # of the next update, counted from 0
     config: TrainConfig,  # with total_steps set
@@ -236,7 +236,7 @@ def gan_starts(
     "Where the last `gan_share` of the steps begins."
     return round(config.total_steps*(1 - config.gan_share))
 
-# %% ../nbs/04_training.ipynb #04-038
+# %% ../nbs/04_training.ipynb #04-039
 @torch.inference_mode()
 def validate(
     generator: nn.Module,  # any device
@@ -260,7 +260,7 @@ def validate(
     mae, gray = (errors/len(chosen)).tolist()
     return dict(valid_mae=mae, gray_mae=gray)
 
-# %% ../nbs/04_training.ipynb #04-040
+# %% ../nbs/04_training.ipynb #04-041
 def sample_sheet(
     generator: nn.Module,
     data: Portraits,  # the split the people come from
@@ -274,7 +274,7 @@ def sample_sheet(
     rows = [np.concatenate([np.repeat(g[..., None], 3, 2) for g in gray], 1), np.concatenate(ours, 1), np.concatenate(truth, 1)]
     return Image.fromarray(np.concatenate(rows))
 
-# %% ../nbs/04_training.ipynb #04-043
+# %% ../nbs/04_training.ipynb #04-044
 def save_checkpoint(
     nets: Networks,
     run: str | Path,  # the run's folder
@@ -289,8 +289,10 @@ def save_checkpoint(
     try:
         os.chmod(tmp, 0o755)
         save_generator(nets.generator, tmp, dict(ab_scale=config.ab_scale, size=working_size(config), epoch=epoch, train=asdict(config)))
-        save_file({k: v.contiguous() for k, v in nets.discriminator.state_dict().items()}, tmp/"discriminator.safetensors")
-        torch.save(dict(opt_g=nets.opt_g.state_dict(), opt_d=nets.opt_d.state_dict(), rng=torch.get_rng_state()), tmp/"optimizers.pt")
+        judge = {k: v.cpu().contiguous() for k, v in nets.discriminator.state_dict().items()}
+        rng = dict(rng=torch.get_rng_state(), rng_cuda=torch.cuda.get_rng_state_all())
+        with atomic_write(tmp/"discriminator.safetensors") as f: f.write(save(judge))
+        with atomic_write(tmp/"optimizers.pt") as f: torch.save(dict(opt_g=nets.opt_g.state_dict(), opt_d=nets.opt_d.state_dict()) | rng, f)
         with atomic_write(tmp/"state.json", "w") as f: json.dump(dict(epoch=epoch, step=step), f)
         done = folder/f"epoch_{epoch:04d}"
         if done.exists(): shutil.rmtree(done)
@@ -308,7 +310,7 @@ def working_size(
     "The short side at which a whole photo looks as large to the network as its crops did in training."
     return config.size if config.squash else round(config.size*2/(1 + config.min_crop)/32)*32
 
-# %% ../nbs/04_training.ipynb #04-044
+# %% ../nbs/04_training.ipynb #04-045
 def find_checkpoint(
     path: str | Path,  # a run, a checkpoint folder or a .safetensors file
 ) -> Path:  # what load_generator takes
@@ -317,8 +319,8 @@ def find_checkpoint(
     if not path.exists(): raise FileNotFoundError(f"{path}: no such run or checkpoint")
     if not (path/"checkpoints").is_dir(): return path
     if (path/"chosen.json").is_file():
-        chosen = path/"checkpoints"/json.loads((path/"chosen.json").read_text())["checkpoint"]
-        if chosen.is_dir(): return chosen
+        chosen = path/"checkpoints"/json.loads((path/"chosen.json").read_text()).get("checkpoint", "")
+        if (chosen/"state.json").is_file(): return chosen
     if not (found := list_checkpoints(path)): raise FileNotFoundError(f"{path}: this run has no checkpoint yet")
     return found[-1]
 
@@ -328,7 +330,7 @@ def list_checkpoints(
     "All whole checkpoints of a run."
     return sorted(p for p in (Path(run)/"checkpoints").glob("epoch_*") if re.fullmatch(r"epoch_\d+", p.name) and (p/"state.json").is_file())
 
-# %% ../nbs/04_training.ipynb #04-045
+# %% ../nbs/04_training.ipynb #04-046
 def load_checkpoint(
     nets: Networks,  # built from the same config; changed in place
     folder: Path,  # a checkpoint
@@ -341,38 +343,40 @@ def load_checkpoint(
         nets.opt_g.load_state_dict(saved["opt_g"])
         nets.opt_d.load_state_dict(saved["opt_d"])
         torch.set_rng_state(saved["rng"])
+        if torch.cuda.is_available() and saved["rng_cuda"]: torch.cuda.set_rng_state_all(saved["rng_cuda"])
         return json.loads((folder/"state.json").read_text())
     except Exception as e:  # damaged bytes make the three readers raise almost anything
         raise ValueError(f"{folder}: this checkpoint cannot be resumed ({' '.join(str(e).split())[:120]})") from e
 
-# %% ../nbs/04_training.ipynb #04-049
+# %% ../nbs/04_training.ipynb #04-050
 def plan_steps(
     config: TrainConfig,  # with size and minutes set
     train_set: Portraits,
     valid_set: Portraits,
-    device: torch.device,
+    accelerator: Accelerator,  # its device and precision
 ) -> int:  # total steps
-    "Fill config.minutes: time steps without and with the GAN and a validation, on throw-away networks."
-    begun = time.perf_counter()
+    "Fill config.minutes: time steps without and with the GAN, and the look after an epoch, on throw-away networks."
+    begun, device = time.perf_counter(), accelerator.device
     nets = build_networks(config)
     nets.generator.to(device); nets.discriminator.to(device)
     rgb, draws = next(iter(DataLoader(train_set, min(config.batch_size, len(train_set)))))
-    def clock(work, n=3):
-        work()
-        if device.type == "cuda": torch.cuda.synchronize()
-        start = time.perf_counter()
-        for _ in range(n): work()
-        if device.type == "cuda": torch.cuda.synchronize()
+    def clock(work, n=4):
+        "Seconds that one call takes, after two that warm up."
+        for i in range(n + 2):
+            if i == 2: start = time.perf_counter()
+            work()
+            if device.type == "cuda": torch.cuda.synchronize()
         return (time.perf_counter() - start)/n
     def step(gan):
         L, real_ab = make_pair(rgb.to(device), draws.to(device), config)
-        train_step(nets, L.to(memory_format=torch.channels_last), real_ab, config, gan)
-    load = clock(lambda: [train_set[i] for i in range(len(rgb))])
+        with accelerator.autocast(): train_step(nets, L, real_ab, config, gan)
+    load = clock(lambda: [train_set[i] for i in range(len(rgb))])/max(config.workers, 1)
     a_step = load + (1 - config.gan_share)*clock(lambda: step(False)) + config.gan_share*clock(lambda: step(True))
-    looks = clock(lambda: validate(nets.generator, valid_set, config, config.batch_size), 2)*min(config.valid_photos, len(valid_set))/config.batch_size
-    per_epoch = steps_per_epoch(len(train_set), config)
-    left = config.minutes*60*.97 - (time.perf_counter() - begun) - looks
-    return max(1, int(left/(a_step + looks/per_epoch)))
+    batches = min(config.valid_photos, len(valid_set))/config.batch_size
+    look = batches*clock(lambda: validate(nets.generator, valid_set, config, config.batch_size), 1)
+    look += clock(lambda: sample_sheet(nets.generator, valid_set, config), 1)
+    left = config.minutes*60*.97 - (time.perf_counter() - begun) - look
+    return max(1, int(left/(a_step + look/steps_per_epoch(len(train_set), config))))
 
 def steps_per_epoch(
     photos: int,  # in the training split
@@ -381,7 +385,7 @@ def steps_per_epoch(
     "Batches that show every photo once."
     return max(1, math.ceil(photos/config.batch_size))
 
-# %% ../nbs/04_training.ipynb #04-051
+# %% ../nbs/04_training.ipynb #04-052
 def train(
     config: TrainConfig,
     data: str | Path,  # folder made by prepare
@@ -399,9 +403,10 @@ def train(
     start = dict(epoch=0, step=0)
     if resume and (found := list_checkpoints(run)):
         start = load_checkpoint(nets, found[-1])
-        report(f"resumed from {found[-1]}")
-    if config.total_steps is None: config = replace(config, total_steps=_count_steps(config, train_set, valid_set, device))
-    if accelerator.is_main_process: _write_config(config, run, start["step"])
+        report(f"resumed from {found[-1]}, with the settings the run began with")
+    if start["step"] and start["step"] == config.total_steps: return run
+    if config.total_steps is None: config = replace(config, total_steps=_count_steps(config, train_set, valid_set, accelerator))
+    if accelerator.is_main_process: _write_config(config, data, run, start["step"])
     nets = Networks(*accelerator.prepare(nets.generator, nets.discriminator, nets.opt_g, nets.opt_d))
     epoch, step = start["epoch"], start["step"]
     while step < config.total_steps:
@@ -411,7 +416,7 @@ def train(
             for group in nets.opt_g.param_groups: group["lr"] = group["full_lr"]*lr_scale(step, config)
             L, real_ab = make_pair(rgb, draws, config)
             with accelerator.autocast():
-                logs = train_step(nets, L.to(memory_format=torch.channels_last), real_ab, config, step >= gan_starts(config), accelerator.backward)
+                logs = train_step(nets, L, real_ab, config, step >= gan_starts(config), accelerator.backward)
             step += 1
             logs = {k: round(v.item(), 6) for k, v in logs.items()}
             for k, v in logs.items(): sums.setdefault(k, []).append(v)
@@ -425,7 +430,17 @@ def train(
         accelerator.wait_for_everyone()
     return run
 
-# %% ../nbs/04_training.ipynb #04-053
+# %% ../nbs/04_training.ipynb #04-054
+def _check(config: TrainConfig):
+    "Refuse values that no run can have."
+    least = dict(batch_size=2, epochs=1, keep_every=1, valid_photos=1, seed=0, workers=0, lr=0, lr_encoder=0, lr_discriminator=0)
+    for name, low in least.items():
+        if getattr(config, name) < low: raise ValueError(f"{name} is {getattr(config, name)}; it must be at least {low}")
+    for name in ("gan_share", "min_crop", "warmup", "lr_floor"):
+        if not 0 <= getattr(config, name) <= 1: raise ValueError(f"{name} is {getattr(config, name)}; it is a share, between 0 and 1")
+    for name in ("minutes", "total_steps", "ab_scale"):
+        if getattr(config, name) is not None and getattr(config, name) <= 0: raise ValueError(f"{name} must be more than 0")
+
 def _precision() -> str:
     "bf16 where the GPU has it, fp16 on older ones, full precision elsewhere."
     if not torch.cuda.is_available(): return "no"
@@ -433,12 +448,12 @@ def _precision() -> str:
 
 def _begin(config: TrainConfig, data: Path, run: Path, resume: bool, device: torch.device) -> TrainConfig:
     "The config this run really has; every reason not to start is told here."
-    if resume and (run/"config.json").is_file() and list_checkpoints(run): return read_config(run)
-    if list_checkpoints(run): raise FileExistsError(f"{run} already holds a run; pass --resume to go on with it, or another --out")
+    if list_checkpoints(run):
+        if not resume: raise FileExistsError(f"{run} already holds a run; pass --resume to go on with it, or another --out")
+        return read_config(run)
+    _check(config)
     if config.size is None: config = replace(config, size=128 if device.type == "cpu" else 256)
     if config.size < 32: raise ValueError(f"size is {config.size}; the networks need at least 32 pixels")
-    if config.batch_size < 2: raise ValueError("batch_size must be at least 2: BatchNorm needs company")
-    if not 0 <= config.gan_share <= 1: raise ValueError(f"gan_share is {config.gan_share}; it is a share, between 0 and 1")
     cached = Portraits(data, "train", config.size)
     if cached.short_side < config.size:
         raise ValueError(f"{data} was prepared at {cached.short_side} px, the {config.recipe} recipe sees {config.size}: "
@@ -446,32 +461,41 @@ def _begin(config: TrainConfig, data: Path, run: Path, resume: bool, device: tor
     if len(cached) < 2: raise ValueError(f"{data} has {len(cached)} training photos; at least 2 are needed")
     return config
 
-# %% ../nbs/04_training.ipynb #04-054
+# %% ../nbs/04_training.ipynb #04-055
 def read_config(
     run: str | Path,
 ) -> TrainConfig:
     "The config a run was started with; raises ValueError when it is not one of this version."
     try:
         saved = json.loads((Path(run)/"config.json").read_text(encoding="utf-8"))
-        return TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
+        return TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k != "data"})
     except (TypeError, ValueError) as e: raise ValueError(f"{run}/config.json is not a config of this version ({e})") from e
 
-# %% ../nbs/04_training.ipynb #04-055
-def _count_steps(config, train_set, valid_set, device) -> int:
+def trained_on(
+    run: str | Path,
+) -> Path | None:  # the prepared folder; None: this is no run
+    "The photos a run was trained on."
+    path = Path(run)/"config.json"
+    data = json.loads(path.read_text(encoding="utf-8")).get("data") if path.is_file() else None
+    return Path(data) if data else None
+
+# %% ../nbs/04_training.ipynb #04-056
+def _count_steps(config, train_set, valid_set, accelerator) -> int:
     "From minutes where given, else from epochs."
-    if config.minutes: return plan_steps(config, train_set, valid_set, device)
+    if config.minutes is not None: return plan_steps(config, train_set, valid_set, accelerator)
     return config.epochs*steps_per_epoch(len(train_set), config)
 
-def _write_config(config, run, step):
-    "Note the config, and cut the log back to the step that the checkpoint has."
-    with atomic_write(run/"config.json", "w") as f: json.dump(asdict(config), f, indent=1)
+def _write_config(config, data, run, step):
+    "Note the config and the data, and cut the log back to the step that the checkpoint has."
+    with atomic_write(run/"config.json", "w") as f: json.dump(asdict(config) | dict(data=str(Path(data).resolve())), f, indent=1)
+    (run/"chosen.json").unlink(missing_ok=True)  # a choice among fewer epochs no longer holds
     lines = read_metrics(run)
     with atomic_write(run/"metrics.jsonl", "w") as f: f.writelines(json.dumps(m) + "\n" for m in lines if m["step"] <= step)
 
 def _log(run, line):
     with open(run/"metrics.jsonl", "a", encoding="utf-8") as f: f.write(json.dumps(line) + "\n")
 
-# %% ../nbs/04_training.ipynb #04-056
+# %% ../nbs/04_training.ipynb #04-057
 def read_metrics(
     run: str | Path,
     kind: str | None = None,  # "step" or "epoch"; None: all
@@ -484,13 +508,13 @@ def read_metrics(
         if kind in (None, line["kind"]): lines.append(line)
     return lines
 
-# %% ../nbs/04_training.ipynb #04-057
+# %% ../nbs/04_training.ipynb #04-058
 def _batches(data, config, epoch, accelerator):
-    "One epoch in an order that only (seed, epoch) decide; a last batch of one photo joins nobody and is left for another epoch."
+    "One epoch in an order that only (seed, epoch) decide; a last batch of one gets a second photo, because BatchNorm needs company."
     data.epoch = epoch
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(config.seed*100_003 + epoch)).tolist()
     chunks = [order[i:i + config.batch_size] for i in range(0, len(order), config.batch_size)]
-    if len(chunks[-1]) == 1 and len(chunks) > 1: chunks[-1].append(order[0])  # BatchNorm needs company: one photo comes twice
+    if len(chunks[-1]) == 1: chunks[-1].append(order[0])
     loader = DataLoader(data, batch_sampler=chunks, num_workers=config.workers, pin_memory=accelerator.device.type == "cuda")
     return accelerator.prepare(loader)
 
@@ -499,8 +523,8 @@ def _end_epoch(nets, valid_set, run, config, epoch, step, means, images_per_seco
     scores = validate(nets.generator, valid_set, config, config.valid_photos)
     sheet = sample_sheet(nets.generator, valid_set, config)
     with atomic_write(run/"samples"/f"epoch_{epoch:04d}.jpg") as f: sheet.save(f, "JPEG", quality=90)
-    save_checkpoint(nets, run, config, epoch, step)
     _log(run, dict(kind="epoch", epoch=epoch, step=step) | {k: round(v, 6) for k, v in (means | scores).items()})
+    save_checkpoint(nets, run, config, epoch, step)  # last: a resumed run cuts the log back to its checkpoint
     told = "  ".join(f"{k} {means[k]:.3g}" for k in ("loss_g", "loss_g_l1", "loss_g_gan", "loss_d", "d_real", "d_fake") if k in means)
     report(f"epoch {epoch}  step {step}/{config.total_steps}  {told}  valid a*b* error {scores['valid_mae']:.2f} "
            f"({scores['valid_mae']/scores['gray_mae']:.2f} × grey)  {images_per_second:.1f} images/s")

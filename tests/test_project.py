@@ -1,0 +1,111 @@
+"The project is in sync with itself: notebooks, modules, metadata, style."
+import configparser
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(sys.executable).parent
+NOTEBOOKS = sorted(p.name for p in (Path(__file__).parent.parent/"nbs").glob("[0-9]*.ipynb"))
+MODULES = ["data", "lab", "generator", "discriminator", "training", "evaluation", "colorize", "cli"]
+
+
+def tracked(root):
+    return subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
+
+
+def test_clean_and_export_change_nothing(root, tmp_path):
+    files = [f for f in tracked(root) if f.startswith(("nbs/", "portrait_gan/")) or "/" not in f]
+    for f in files:
+        (tmp_path/f).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root/f, tmp_path/f)
+    for f in (tmp_path/"portrait_gan").glob("*.py"): f.write_text("")  # export must write every line anew
+    for tool in ("nbdev-clean", "nbdev-export"): subprocess.run([TOOLS/tool], cwd=tmp_path, check=True, capture_output=True)
+    changed = [f for f in files if (tmp_path/f).read_bytes() != (root/f).read_bytes()]
+    assert not changed
+    made = {p.name for p in (tmp_path/"portrait_gan").glob("*.py")}
+    assert made == {p.name for p in (root/"portrait_gan").glob("*.py")}
+
+
+def test_every_module_has_its_notebook(root):
+    exported = [re.search(r"default_exp (\w+)", (root/"nbs"/n).read_text()).group(1) for n in NOTEBOOKS]
+    assert exported[:len(MODULES)] == MODULES
+
+
+def test_ruff(root):
+    done = subprocess.run([TOOLS/"ruff", "check", "nbs", "tests", "setup.py"], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_stored_outputs(root, name):
+    text = (root/"nbs"/name).read_text()
+    limit = 1500 if re.search("training|evaluation", name) else 400
+    assert len(text) < limit*1024
+    cells = json.loads(text)["cells"]
+    said = "".join(json.dumps(o) for c in cells for o in c.get("outputs", []))
+    assert '"stderr"' not in said and '"error"' not in said
+    assert not re.search(r"(/tmp/|/home/|/root/|/work/|/Users/|site-packages)", said)
+    code = [c for c in cells if c["cell_type"] == "code"]
+    assert sum(bool(c["outputs"]) for c in code) > 3, "readers get executed notebooks"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_page_form(root, name):
+    cells = json.loads((root/"nbs"/name).read_text())["cells"]
+    first = "".join(cells[0]["source"])
+    ini = configparser.ConfigParser()
+    ini.read(root/"settings.ini", encoding="utf-8")
+    url = ini["DEFAULT"]["git_url"]
+    assert re.match(r"# .+\n\n> .+", first)
+    assert f"{url.replace('https://github.com/', 'https://colab.research.google.com/github/')}/blob/main/nbs/{name}" in first
+    assert f"git+{url}" in "".join(cells[1]["source"])
+    assert "## What we have now" in "".join(cells[-1]["source"])
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_imports_only_from_lower_pages(root, name):
+    sources = ["".join(c["source"]) for c in json.loads((root/"nbs"/name).read_text())["cells"]]
+    exported = [s for s in sources if s.startswith("#| export")]
+    own = NOTEBOOKS.index(name)
+    code = "\n".join(exported)
+    together = ", ".join(re.findall(r"^from portrait_gan import (.+)$", code, re.M))
+    for module in re.findall(r"from portrait_gan\.(\w+) import", code) + re.findall(r"\w+", together):
+        assert MODULES.index(module) < own, f"{name} imports {module}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_import_does_no_work(module, tmp_path):
+    "No output, no file, no random number drawn; none of the tools for authors; no drawing library."
+    code = f"""import sys, numpy, random, torch
+before = torch.get_rng_state(), numpy.random.get_state()[1].tolist(), random.getstate()
+import portrait_gan.{module}
+assert torch.equal(before[0], torch.get_rng_state()) and before[1:] == (numpy.random.get_state()[1].tolist(), random.getstate())
+bad = [m for m in ("nbdev", "fastcore", "IPython", "google.colab", "matplotlib.pyplot", "torchmetrics") if m in sys.modules]
+assert not bad, bad"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_wheel_carries_the_weights(root, tmp_path):
+    import zipfile
+    for f in tracked(root):
+        if f.startswith(("portrait_gan/",)) or "/" not in f:
+            (tmp_path/f).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(root/f, tmp_path/f)
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", "out", "."], cwd=tmp_path, check=True, capture_output=True)
+    wheel, = (tmp_path/"out").glob("*.whl")
+    with zipfile.ZipFile(wheel) as z:
+        names = set(z.namelist())
+        metadata = z.read(next(n for n in names if n.endswith("METADATA"))).decode()
+    assert {f"portrait_gan/weights/{f}" for f in ("generator.safetensors", "config.json", "README.md", "LICENSE")} <= names
+    assert (root/"portrait_gan/weights/generator.safetensors").stat().st_size <= 12e6
+    ini = configparser.ConfigParser()
+    ini.read(root/"settings.ini", encoding="utf-8")
+    assert f"Version: {ini['DEFAULT']['version']}" in metadata
+    assert metadata.count("Requires-Dist") >= len(ini["DEFAULT"]["requirements"].split())
