@@ -89,7 +89,7 @@ class Colorize:
     overwrite: bool = False  # replace results that are already there
 
     def __call__(self) -> int:
-        if not self.inputs: raise ValueError("name at least one file, folder or glob")
+        if not self.inputs: return _complain("name at least one file, folder or glob", 2)
         try:
             colorizer = Colorizer.from_pretrained(self.checkpoint)
             results = colorize_files(colorizer, self.inputs, self.out, self.size, self.saturation, self.format, self.overwrite)
