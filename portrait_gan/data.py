@@ -333,6 +333,7 @@ def fetch_cc0(
     known = json.loads(sums.read_text()) if sums.exists() else {}
     source = pooch.create(path=out, base_url=base_url, registry={f: known.get(f) for f in files}, retry_if_failed=retries)
     pooch.get_logger().setLevel("WARNING")
+    for f in files: (out/f).parent.mkdir(parents=True, exist_ok=True)  # pooch's own check races between threads
     try:
         with ThreadPoolExecutor(8) as pool: paths = list(progress(pool.map(source.fetch, files), len(files), "download"))
     except Exception as e:
