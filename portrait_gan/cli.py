@@ -22,6 +22,7 @@ from skimage import data as skdata
 from tyro.conf import Positional, arg, subcommand
 
 from . import data, training
+from .checkpoint import list_checkpoints
 from .colorize import Colorizer, colorize_files
 from .evaluation import evaluate_run
 from .training import RECIPES, TrainConfig
@@ -54,7 +55,7 @@ class Train:
 
     def __call__(self) -> int:
         training.train(self.config, self.data, self.out, self.resume)
-        print(f"done: {training.find_checkpoint(self.out)}")
+        print(f"newest checkpoint: {list_checkpoints(self.out, whole=False)[-1]}")
         return 0
 
 # %% ../nbs/07_cli.ipynb #07-008
@@ -163,3 +164,6 @@ def main(
     try: sys.exit(command())
     except KeyboardInterrupt: sys.exit(_complain("interrupted", 130))
     except (ValueError, OSError, RuntimeError) as e: sys.exit(_complain(e, 1))
+
+# %% ../nbs/07_cli.ipynb #07-018
+if __name__ == "__main__" and __spec__ is not None: main()

@@ -22,10 +22,10 @@ from huggingface_hub import snapshot_download
 from PIL import Image
 from torch import nn
 
+from .checkpoint import find_checkpoint
 from .data import atomic_write, read_photo, to_rgb
 from .generator import CONFIG, WEIGHTS, best_device, colorize_gray, load_generator
 from .lab import AB_SCALE
-from .training import find_checkpoint
 
 # %% ../nbs/06_colorize.ipynb #06-013
 def _fetch(path: str | Path) -> str | Path:

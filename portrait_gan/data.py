@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'GRAY_BELOW', 'GROUPS_PAGE', 'CC0_URL', 'CC0_FILES', 'smoke', 'progress', 'atomic_write', 'PhotoError',
            'to_rgb', 'read_photo', 'color_spread', 'toy_portraits', 'fetch_cc0', 'save_toys', 'find_source',
-           'find_groups', 'split_by_group', 'shrink', 'prepare', 'Portraits', 'sample_data']
+           'find_groups', 'split_by_group', 'shrink', 'prepare', 'cut_squares', 'Portraits', 'sample_data']
 
 # %% ../nbs/00_data.ipynb #00-003
 import csv
@@ -28,8 +28,10 @@ from pathlib import Path
 import numpy as np
 import pooch
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from skimage.color import rgb2lab
+from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
@@ -573,8 +575,25 @@ def _finish(src, out, files, done, settings) -> dict:
     return report
 
 # %% ../nbs/00_data.ipynb #00-076
+def cut_squares(
+    windows: Tensor,  # (N,H,W,3) uint8: each crop in the top left corner of its window
+    sides: Tensor,  # (N,2) height and width of each crop, pixels; a negative width mirrors it
+    size: int,  # side of the squares, pixels
+    oversample: int = 1,  # points a pixel and direction, averaged: crops much larger than `size` would else flicker
+) -> Tensor:  # (N,3,size,size) float32 in [0,1]
+    "Resize all crops to squares, bilinear, in one call."
+    n, (H, W) = size*oversample, windows.shape[1:3]
+    places = (torch.arange(n, device=windows.device) + .5)/n
+    at = sides.abs()[..., None]*places
+    y, x = torch.minimum(at.clamp(min=.5), sides.abs()[..., None] - .5).unbind(1)  # never beyond the crop's own pixels
+    x = torch.where(sides[:, 1:] < 0, -sides[:, 1:] - x, x)
+    grid = torch.stack(torch.broadcast_tensors(x[:, None]*2/W - 1, y[:, :, None]*2/H - 1), -1)  # -1 and 1 are the window's edges
+    rgb = F.grid_sample(windows.movedim(-1, 1).float(), grid, align_corners=False)/255
+    return F.avg_pool2d(rgb, oversample) if oversample > 1 else rgb
+
+# %% ../nbs/00_data.ipynb #00-079
 class Portraits(Dataset):
-    "Prepared photos of one split, memory-mapped; item i is (rgb uint8 (3,size,size), draws float32 (4,) in [0,1))."
+    "Prepared photos of one split, memory-mapped and fetched by the batch."
     def __init__(self,
         root: str | Path,  # folder made by prepare
         split: str = "train",  # "train", "valid" or "test"
@@ -586,13 +605,13 @@ class Portraits(Dataset):
     ):
         "Raises FileNotFoundError when `root` was not prepared."
         self.root, self.size, self.augment, self.squash, self.min_crop, self.seed = Path(root), size, augment, squash, min_crop, seed
-        self.epoch = 0
+        self.epoch, self._drawn = 0, (None, None)
         if not (self.root/"split.csv").exists(): raise FileNotFoundError(f"{root}: not prepared; run portrait-gan prepare SRC {root}")
         records = _read_journal(self.root)[0]
         self.short_side = records[""]["size"]
         with open(self.root/"split.csv", newline="", encoding="utf-8", errors="surrogateescape") as f:
             self.files = [r["file"] for r in csv.DictReader(f) if r["split"] == split]
-        self.places = [(records[f]["offset"], records[f]["height"], records[f]["width"]) for f in self.files]
+        self.places = np.array([[records[f][k] for k in ("offset", "height", "width")] for f in self.files], np.int64).reshape(-1, 3)
 
     @cached_property
     def pixels(self): return np.memmap(self.root/"pixels.bin", np.uint8, "r")
@@ -608,20 +627,35 @@ class Portraits(Dataset):
         at, h, w = self.places[i]
         return self.pixels[at:at + h*w*3].reshape(h, w, 3)
 
-    def __getitem__(self, i):
-        rng = np.random.default_rng((self.seed, self.epoch if self.augment else 0, i))
-        rgb, (scale, y, x, flip), draws = self.photo(i), rng.random(4), rng.random(4, np.float32)
-        if not self.squash:
-            side = max(1, round(min(rgb.shape[:2])*(self.min_crop + (1 - self.min_crop)*scale if self.augment else 1)))
-            if not self.augment: x = y = .5
-            top, left = (round(p*(n - side)) for p, n in zip((y, x), rgb.shape[:2], strict=True))
-            rgb = rgb[top:top + side, left:left + side]
-        if rgb.shape[:2] != (self.size, self.size):
-            rgb = np.asarray(Image.fromarray(rgb).resize((self.size, self.size), Image.Resampling.BICUBIC))
-        if self.augment and flip < .5: rgb = rgb[:, ::-1]
-        return torch.from_numpy(rgb.transpose(2, 0, 1).copy()), torch.from_numpy(draws)
+    def fetch(self,
+        indices: list[int],  # which ones
+    ) -> dict[str, Tensor]:  # windows and sides for `cut`; draws (N,5) float32 in [0,1)
+        "Copy the crops of a batch out of the cache."
+        chance, (heights, widths) = self._chance()[indices], self.places[indices, 1:].T
+        if self.squash: h, w = heights, widths
+        else: h = w = (np.minimum(heights, widths)*(self.min_crop + (1 - self.min_crop)*chance[:, 0])).round().astype(int).clip(1)
+        tops, lefts = ((chance[:, 1:3].T*(np.stack([heights, widths]) - [h, w])).round().astype(int))
+        windows = np.zeros((len(indices), h.max(), w.max(), 3), np.uint8)
+        for k, i in enumerate(indices): windows[k, :h[k], :w[k]] = self.photo(i)[tops[k]:, lefts[k]:][:h[k], :w[k]]
+        sides = np.stack([h, np.where(chance[:, 3] < .5, -w, w)], 1).astype(np.float32)
+        return {k: torch.from_numpy(v) for k, v in dict(windows=windows, sides=sides, draws=chance[:, 4:]).items()}
 
-# %% ../nbs/00_data.ipynb #00-080
+    __getitems__ = fetch  # how a DataLoader asks for a whole batch
+
+    def cut(self,
+        batch: dict[str, Tensor],  # of `fetch`, on any device
+    ) -> Tensor:  # (N,3,size,size) float32 in [0,1]
+        "The squares of a batch."
+        return cut_squares(batch["windows"], batch["sides"], self.size, max(1, round(self.short_side/self.size)))
+
+    def _chance(self):
+        "Crop size, place down and across, flip, five draws: a row for each photo."
+        epoch = self.epoch if self.augment else 0
+        if self._drawn[0] != epoch: self._drawn = epoch, np.random.default_rng((self.seed, epoch)).random((len(self), 9), np.float32)
+        if self.augment: return self._drawn[1]
+        return np.concatenate([np.tile(np.float32([1, .5, .5, 1]), (len(self), 1)), self._drawn[1][:, 4:]], 1)
+
+# %% ../nbs/00_data.ipynb #00-084
 def sample_data(
     root: str | Path,  # a folder for everything that is made
     n: int = 120,  # how many toys

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Colorize', 'read_photos', 'to_gray', 'colorfulness', 'score', 'gray_baseline', 'mean_color', 'mean_color_baseline',
-           'evaluate', 'load_colorizer', 'loss_curves', 'comparison_sheet', 'epoch_sheet', 'select_epoch',
-           'evaluate_run', 'report_markdown']
+           'evaluate', 'load_colorizer', 'comparison_sheet', 'epoch_sheet', 'select_epoch', 'evaluate_run',
+           'report_markdown']
 
 # %% ../nbs/05_evaluation.ipynb #05-003
 import json
@@ -22,10 +22,11 @@ from PIL import Image, ImageDraw
 from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from .checkpoint import find_checkpoint, list_checkpoints
 from .data import Portraits, atomic_write, progress, shrink
 from .generator import best_device, colorize_gray, load_generator
 from .lab import gray_to_L, lab_to_rgb, to_uint8
-from .training import find_checkpoint, list_checkpoints, read_metrics
+from .training import training_curves
 
 # %% ../nbs/05_evaluation.ipynb #05-006
 Colorize = Callable[[np.ndarray], np.ndarray]  # uint8 (H,W) -> uint8 (H,W,3)
@@ -136,25 +137,7 @@ def load_colorizer(
     generator, config = load_generator(None if path is None else find_checkpoint(path))
     return partial(colorize_gray, generator.to(best_device()), size=config["size"], ab_scale=config["ab_scale"]), config
 
-# %% ../nbs/05_evaluation.ipynb #05-037
-def loss_curves(
-    run: str | Path,  # a run's folder
-):  # matplotlib Figure: discriminator left, generator right
-    "Mean losses per epoch on training photos; raises FileNotFoundError when no epoch was finished."
-    from matplotlib.figure import Figure
-    epochs = read_metrics(run, "epoch")
-    if not epochs: raise FileNotFoundError(f"{run}: its metrics.jsonl holds no finished epoch")
-    fig = Figure(figsize=(9, 2.8), dpi=80, layout="constrained")
-    for ax, key, name in zip(fig.subplots(1, 2), ("loss_d", "loss_g"), ("discriminator", "generator"), strict=True):
-        found = [m for m in epochs if key in m]
-        ax.plot([m["epoch"] for m in found], [m[key] for m in found], marker=".")
-        ax.set(title=f"{name} loss, training photos" if found else f"{name}: not in this run", xlabel="epoch")
-        ax.set_xlim(.5, epochs[-1]["epoch"] + .5)
-        joins = [m["epoch"] for m in epochs if "loss_d" in m][:1]
-        if joins and joins[0] > epochs[0]["epoch"]: ax.axvline(joins[0] - .5, ls=":", c="gray")  # left of it the generator learns alone
-    return fig
-
-# %% ../nbs/05_evaluation.ipynb #05-041
+# %% ../nbs/05_evaluation.ipynb #05-039
 def _grid(rows: dict[str, list[np.ndarray]], height: int) -> Image.Image:
     "Label and pictures (H,W,3) of each row; columns are as wide as their pictures need."
     widths = [max(1, round(p.shape[1]*height/p.shape[0])) for p in next(iter(rows.values()))]
@@ -168,7 +151,7 @@ def _grid(rows: dict[str, list[np.ndarray]], height: int) -> Image.Image:
             x += w + gap
     return sheet
 
-# %% ../nbs/05_evaluation.ipynb #05-042
+# %% ../nbs/05_evaluation.ipynb #05-040
 def comparison_sheet(
     colorize: Colorize,
     photos: list[np.ndarray],  # (H,W,3) uint8, of any shapes
@@ -190,7 +173,7 @@ def epoch_sheet(
         rows[f"epoch {int(checkpoint.name[6:])}"] = [colorize(to_gray(p)) for p in photos]
     return _grid(rows | dict(truth=photos), height)
 
-# %% ../nbs/05_evaluation.ipynb #05-048
+# %% ../nbs/05_evaluation.ipynb #05-046
 def select_epoch(
     run: str | Path,  # a run's folder
     data: str | Path,  # folder made by prepare; its validation split is read
@@ -209,7 +192,7 @@ def select_epoch(
     with atomic_write(Path(run)/"chosen.json", "w") as f: json.dump(chosen, f, indent=1)
     return found[best]
 
-# %% ../nbs/05_evaluation.ipynb #05-054
+# %% ../nbs/05_evaluation.ipynb #05-052
 def _by_eye(run: str | Path) -> int | None:
     "The epoch of an earlier choice by eye, if its checkpoint still exists."
     path = Path(run)/"chosen.json"
@@ -217,11 +200,11 @@ def _by_eye(run: str | Path) -> int | None:
     kept = chosen.get("by") == "eye" and find_checkpoint(run).name == chosen["checkpoint"]
     return int(chosen["checkpoint"][6:]) if kept else None
 
-# %% ../nbs/05_evaluation.ipynb #05-055
+# %% ../nbs/05_evaluation.ipynb #05-053
 def evaluate_run(
     path: str | Path | None,  # a run; or a checkpoint folder, a .safetensors file, None for the bundled weights: then no epoch is chosen
     data: str | Path,  # folder made by prepare
-    out: str | Path,  # folder for report.json, report.md, sheet.jpg and, of a run, epochs.jpg and losses.png
+    out: str | Path,  # folder for report.json, report.md, sheet.jpg and, of a run, epochs.jpg and curves.png
     epoch: int | None = None,  # of a run: your own choice; None: an earlier one by eye, else the lowest a*b* MAE on validation
 ) -> dict:  # what report.json holds
     "Score a model on the test split beside the baselines; raises FileNotFoundError or ValueError before it writes to `out`."
@@ -239,12 +222,12 @@ def evaluate_run(
                   recipe=config.get("train", {}).get("recipe"), encoder=config["encoder"], size=config["size"],
                   n=len(test), mean_color=list(ab), scores=scores, selection=chosen)
     figures = {"sheet.jpg": comparison_sheet(colorize, read_photos(data, "test", 6))}
-    if is_run: figures |= {"epochs.jpg": epoch_sheet(path, read_photos(data, "valid", 6)), "losses.png": loss_curves(path)}
+    if is_run: figures |= {"epochs.jpg": epoch_sheet(path, read_photos(data, "valid", 6)), "curves.png": training_curves(path)}
     report["figures"] = list(figures)
     _write_report(report, figures, Path(out))
     return report
 
-# %% ../nbs/05_evaluation.ipynb #05-057
+# %% ../nbs/05_evaluation.ipynb #05-055
 def report_markdown(
     report: dict,  # of evaluate_run
 ) -> str:
@@ -264,7 +247,7 @@ def report_markdown(
                   for n, s in chosen["scores"].items()]
     return "\n".join(lines) + "\n"
 
-# %% ../nbs/05_evaluation.ipynb #05-058
+# %% ../nbs/05_evaluation.ipynb #05-056
 def _write_report(report, figures, out):
     "Figures first, so that a report never names one that is not there."
     for name, figure in figures.items():

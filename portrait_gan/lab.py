@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['AB_SCALE', 'REC601', 'REC709', 'BLUE_SENSITIVE', 'ORTHOCHROMATIC', 'PANCHROMATIC', 'to_tensor', 'to_uint8',
-           'rgb_to_lab', 'lab_to_rgb', 'normalize_lab', 'denormalize_lab', 'gray_to_L', 'luma', 'film_gray']
+           'to_linear', 'linear_to_L', 'linear_to_lab', 'rgb_to_lab', 'lab_to_rgb', 'normalize_lab', 'denormalize_lab',
+           'gray_to_L', 'luma', 'film_gray']
 
 # %% ../nbs/01_lab.ipynb #01-003
 from collections.abc import Sequence
@@ -40,8 +41,10 @@ def to_uint8(
 # %% ../nbs/01_lab.ipynb #01-014
 def _power(x: Tensor, p: float) -> Tensor: return x.log().mul_(p).exp_()  # x**p for x > 0
 
-def _decode(v: Tensor) -> Tensor:
-    "sRGB value to linear light (IEC 61966-2-1)."
+def to_linear(
+    v: Tensor,  # sRGB values in [0,1], any shape
+) -> Tensor:  # amounts of light in [0,1]
+    "Decode sRGB values (IEC 61966-2-1)."
     return torch.where(v > .04045, _power(v.clamp(min=.04045).add_(.055).div_(1.055), 2.4), v/12.92)
 
 def _encode(v: Tensor) -> Tensor:
@@ -68,12 +71,24 @@ def _mix(x: Tensor, matrix: Sequence[Sequence[float]]) -> Tensor:
     return torch.stack([(p*i).add_(q, alpha=j).add_(r, alpha=k) for i, j, k in matrix], 1)
 
 # %% ../nbs/01_lab.ipynb #01-018
+def linear_to_L(
+    light: Tensor,  # relative luminance in [0,1], any shape
+) -> Tensor:  # L* in [0,100]
+    "Lightness of an amount of light (CIE 15)."
+    return _compress(light).mul_(116).sub_(16)
+
+def linear_to_lab(
+    light: Tensor,  # (N,3,H,W) red, green and blue light of `to_linear`
+) -> Tensor:  # (N,3,H,W) CIELAB (D65)
+    "Linear light to CIELAB (CIE 15; IEC 61966-2-1)."
+    x, y, z = _compress(_mix(light, _TO_XYZ)).unbind(1)
+    return torch.stack([(116*y).sub_(16), (x - y).mul_(500), (y - z).mul_(200)], 1)
+
 def rgb_to_lab(
     rgb: Tensor,  # (N,3,H,W) sRGB in [0,1]
 ) -> Tensor:  # (N,3,H,W) CIELAB (D65): L* in [0,100], a*b* within ±108; float32, or float64 if rgb is
     "sRGB to CIELAB, differentiable; raises ValueError unless `rgb` is floating point with C = 3 (CIE 15; IEC 61966-2-1)."
-    x, y, z = _compress(_mix(_decode(_as_float(rgb, 3)), _TO_XYZ)).unbind(1)
-    return torch.stack([(116*y).sub_(16), (x - y).mul_(500), (y - z).mul_(200)], 1)
+    return linear_to_lab(to_linear(_as_float(rgb, 3)))
 
 # %% ../nbs/01_lab.ipynb #01-025
 def _lab_to_linear(L: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -137,7 +152,7 @@ def gray_to_L(
     gray: Tensor,  # (N,1,H,W) sRGB-encoded grey in [0,1], as in an 8-bit file divided by 255
 ) -> Tensor:  # (N,1,H,W) L* in [0,100]
     "L* of a grey picture, as `rgb_to_lab` gives for R = G = B; raises ValueError unless C = 1 (CIE 15; IEC 61966-2-1)."
-    return _compress(_decode(_as_float(gray, 1))).mul_(116).sub_(16)
+    return linear_to_L(to_linear(_as_float(gray, 1)))
 
 # %% ../nbs/01_lab.ipynb #01-058
 REC601 = (.299, .587, .114)  # ITU-R BT.601; Pillow's convert("L")
@@ -160,10 +175,10 @@ def film_gray(
     weights: Tensor | Sequence[float],  # (N,3), or (3,) for all: sensitivity to R, G, B light, >= 0; scaled to sum 1
 ) -> Tensor:  # (N,1,H,W) L* in [0,100]
     "The grey picture a film of these sensitivities records, in linear light; raises ValueError for wrong shapes, weights < 0 or all 0."
-    light = _decode(_as_float(rgb, 3))
+    light = to_linear(_as_float(rgb, 3))
     w = torch.as_tensor(weights, dtype=light.dtype, device=light.device)
     w = w[None] if w.ndim == 1 else w
     if w.shape not in ((1, 3), (len(rgb), 3)): raise ValueError(f"expected weights (3,) or ({len(rgb)},3), got {tuple(w.shape)}")
     if (w < 0).any() or (w.sum(1) <= 0).any(): raise ValueError("expected weights >= 0 with a positive sum")
     w = w/w.sum(1, keepdim=True)
-    return _compress((light*w[:, :, None, None]).sum(1, keepdim=True)).mul_(116).sub_(16)
+    return linear_to_L((light*w[:, :, None, None]).sum(1, keepdim=True))

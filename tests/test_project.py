@@ -11,7 +11,7 @@ import pytest
 
 TOOLS = Path(sys.executable).parent
 NOTEBOOKS = sorted(p.name for p in (Path(__file__).parent.parent/"nbs").glob("[0-9]*.ipynb"))
-MODULES = ["data", "lab", "generator", "discriminator", "training", "evaluation", "colorize", "cli"]
+MODULES = ["data", "lab", "generator", "discriminator", "losses", "checkpoint", "training", "evaluation", "colorize", "cli"]
 
 
 def tracked(root):
@@ -37,7 +37,7 @@ def test_every_module_has_its_notebook(root):
 
 
 def test_ruff(root):
-    done = subprocess.run([TOOLS/"ruff", "check", "nbs", "tests", "setup.py"], cwd=root, capture_output=True, text=True)
+    done = subprocess.run([TOOLS/"ruff", "check", "nbs", "tests", "benchmarks", "setup.py"], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
