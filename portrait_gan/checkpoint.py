@@ -37,6 +37,7 @@ def new_checkpoint(
         tmp = Path(tempfile.mkdtemp(dir=folder, prefix=".tmp-"))
         os.chmod(tmp, 0o755)  # mkdtemp's folders are for their owner's eyes only
         yield tmp
+        if (Path(run)/"metrics.jsonl").exists(): _flush(Path(run)/"metrics.jsonl")  # what the checkpoint knows, the log must know
         sums = {p.name: pooch.file_hash(str(p)) for p in sorted(tmp.iterdir())}
         with atomic_write(tmp/"state.json", "w") as f: json.dump(state | dict(files=sums), f, indent=1)
         if (folder/name).exists(): _drop(folder/name)
@@ -49,10 +50,10 @@ def new_checkpoint(
         raise
 
 # %% ../nbs/03b_checkpoint.ipynb #03-007
-def _flush(folder: Path):
-    "Bring a folder's own entries to the disk, where the system can."
+def _flush(path: Path):
+    "Bring a file, or a folder's own entries, to the disk, where the system can."
     if os.name != "posix": return
-    at = os.open(folder, os.O_RDONLY)
+    at = os.open(path, os.O_RDONLY)
     try: os.fsync(at)
     finally: os.close(at)
 
@@ -128,8 +129,10 @@ def log_line(
     line: dict,  # has "kind": "step", "epoch" or "event"; then "epoch" and "step"
     file: str = "metrics.jsonl",
 ) -> None:
-    "Append a line to RUN/metrics.jsonl."
-    with open(Path(run)/file, "a", encoding="utf-8") as f: f.write(json.dumps(line) + "\n")
+    "Append a line to RUN/metrics.jsonl; raises OSError naming the file."
+    try:
+        with open(Path(run)/file, "a", encoding="utf-8") as f: f.write(json.dumps(line) + "\n")
+    except OSError as e: raise OSError(f"{Path(run)/file} cannot be written ({e.strerror or e}): make room, then --resume") from e
 
 def read_metrics(
     run: str | Path,

@@ -22,7 +22,6 @@ from skimage import data as skdata
 from tyro.conf import Positional, arg, subcommand
 
 from . import data, training
-from .checkpoint import list_checkpoints
 from .colorize import Colorizer, colorize_files
 from .evaluation import evaluate_run
 from .training import RECIPES, TrainConfig
@@ -55,7 +54,6 @@ class Train:
 
     def __call__(self) -> int:
         training.train(self.config, self.data, self.out, self.resume)
-        print(f"newest checkpoint: {list_checkpoints(self.out, whole=False)[-1]}")
         return 0
 
 # %% ../nbs/07_cli.ipynb #07-008

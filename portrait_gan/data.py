@@ -71,8 +71,10 @@ def atomic_write(
             os.fsync(f.fileno())
         os.chmod(tmp, 0o666 & ~_umask())
         os.replace(tmp, path)
-    except BaseException:  # also Ctrl-C: whatever happened, the half-written file goes
+    except BaseException as e:  # also Ctrl-C: whatever happened, the half-written file goes
         Path(tmp).unlink(missing_ok=True)
+        # a full disk names no file
+        if isinstance(e, OSError) and e.errno and e.filename is None: raise OSError(e.errno, e.strerror, str(path)) from e
         raise
 
 # %% ../nbs/00_data.ipynb #00-010

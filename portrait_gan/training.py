@@ -10,6 +10,7 @@ __all__ = ['SEED', 'SMOKE', 'RECIPES', 'TrainConfig', 'make_gray', 'make_pair', 
            'warnings_of', 'training_curves']
 
 # %% ../nbs/04_training.ipynb #04-003
+import io
 import json
 import math
 import signal
@@ -151,9 +152,9 @@ def make_accelerator(
 ) -> Accelerator:
     "bf16 where the GPU has it, fp16 on older ones, full precision elsewhere; raises ValueError when TensorBoard is wanted and absent."
     if tensorboard and not is_tensorboard_available(): raise ValueError("TensorBoard is not installed: pip install tensorboard")
-    gpu = torch.cuda.is_available()
+    gpu, cpu = torch.cuda.is_available(), not (torch.cuda.is_available() or torch.backends.mps.is_available())
     precision = ("bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16") if gpu else "no"
-    return Accelerator(mixed_precision=precision, log_with="tensorboard" if tensorboard else None, project_dir=tensorboard)
+    return Accelerator(cpu=cpu, mixed_precision=precision, log_with="tensorboard" if tensorboard else None, project_dir=tensorboard)
 
 # %% ../nbs/04_training.ipynb #04-019
 @dataclass
@@ -386,7 +387,9 @@ def save_checkpoint(
         write_weights(nets.bare(nets.discriminator), folder/"discriminator.safetensors")
         scaler = nets.accelerator.scaler.state_dict() if nets.accelerator.scaler else {}
         states = dict(opt_g=nets.opt_g.state_dict(), opt_d=nets.opt_d.state_dict(), scaler=scaler)
-        with atomic_write(folder/"optimizers.pt") as f: torch.save(states, f)
+        buffer = io.BytesIO()  # torch.save would hide a full disk behind an error of its own
+        torch.save(states, buffer)
+        with atomic_write(folder/"optimizers.pt") as f: f.write(buffer.getbuffer())
     prune_checkpoints(run, config.keep_last, config.keep_every)
 
 def working_size(
@@ -502,7 +505,9 @@ def train(
     nets = build_networks(config, accelerator)
     state = load_checkpoint(nets, found) if found else dict(epoch=0, step=0, accumulate=config.accumulate)
     epoch, step, parts = state["epoch"], state["step"], state["accumulate"]
-    if found and state["whole"] and step == config.total_steps: return run  # it was finished
+    if found and state["whole"] and step == config.total_steps:
+        tell(f"{run} is finished: {step} steps")
+        return run
     if config.total_steps is None: config = replace(config, total_steps=_count_steps(config, train_set, valid_set, accelerator))
     if main: _write_start(config, data, run, epoch, step)
     if config.tensorboard: accelerator.init_trackers("")
@@ -535,6 +540,7 @@ def train(
                 if caught: accelerator.set_trigger()
                 if accelerator.check_trigger() if accelerator.num_processes > 1 else caught:
                     save(whole=False)
+                    accelerator.wait_for_everyone()
                     tell(f"stopped after step {step} and saved; --resume goes on from there")
                     if signal.SIGINT in caught: raise KeyboardInterrupt
                     return run

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from accelerate.state import AcceleratorState
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,3 +32,16 @@ def command():
                               env=os.environ | dict(PORTRAIT_GAN_PRESET="smoke") | env)
         return done.returncode, done.stdout, done.stderr
     return run
+
+
+@pytest.fixture
+def here(monkeypatch):
+    "Training in this process as the command does it with OMP_NUM_THREADS=1 and no GPU."
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+    torch.set_num_threads(threads)

@@ -1,0 +1,188 @@
+"A run that was killed, stopped, damaged or out of space ends, resumed, bit for bit where an unbroken one ends."
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from portrait_gan import checkpoint, cli, training
+from portrait_gan.checkpoint import list_checkpoints, read_metrics, read_state
+from portrait_gan.data import prepare, save_toys
+from portrait_gan.training import SMOKE, train
+
+CONFIG = replace(SMOKE, epochs=2, encoder="tu-mobilenetv3_small_050", gan_share=.5, checkpoint_minutes=0)  # a checkpoint after every step
+CPU = dict(CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")  # one thread: quick however busy the other cores are
+OPTIONS = "--recipe smoke --epochs 2 --encoder tu-mobilenetv3_small_050 --gan-share 0.5 --checkpoint-minutes 0".split()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, command):
+    "A cache, and the unbroken run: 5 steps an epoch, the second epoch with the GAN."
+    folder = tmp_path_factory.mktemp("resume")
+    assert prepare(save_toys(folder/"people", 44, 64), folder/"cache", 64)["train"] == 36
+    status, _, err = command("train", "cache", "--out", "whole", *OPTIONS, cwd=folder, **CPU)
+    assert status == 0, err
+    return folder
+
+
+def result(run):
+    "What must be the same: the networks of the newest checkpoint, and the log."
+    newest = list_checkpoints(run, whole=False)[-1]
+    return {f"{newest.name}/{p.name}": p.read_bytes() for p in newest.glob("*.safetensors")} | dict(log=(run/"metrics.jsonl").read_bytes())
+
+
+def assert_same_end(project, name):
+    whole, other = result(project/"whole"), result(project/name)
+    assert len(whole) == 4 and whole.keys() == other.keys()
+    assert [k for k in whole if whole[k] != other[k]] == []
+    assert {p.name for p in (project/name/"checkpoints").iterdir()} == {"epoch_0001", "epoch_0002"}, "nothing half-done is left"
+
+
+def until(project, name, moment, *more, stop=signal.SIGKILL):
+    "Start the command; when the run's folder satisfies `moment`, signal its process group; its status and stderr."
+    words = [Path(sys.executable).with_name("portrait-gan"), "train", "cache", "--out", name, *OPTIONS, *more]
+    child = subprocess.Popen([*map(str, words)], cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+                             env=os.environ | CPU)
+    try:
+        while child.poll() is None and not moment(project/name): time.sleep(.001)
+        assert child.poll() is None, "it finished before it could be stopped"
+        os.killpg(child.pid, stop)
+        err = child.communicate(timeout=60)[1]
+    finally:
+        if child.poll() is None: os.killpg(child.pid, signal.SIGKILL)
+    return child.returncode, err
+
+
+def steps(n): return lambda run: len(read_metrics(run, "step")) >= n
+
+
+def writing(run): return list_checkpoints(run, whole=False) and list((run/"checkpoints").glob(".tmp-*"))
+
+
+def test_killed_three_times(project, command):
+    "While a checkpoint is written, in the middle of the first epoch, in the second: each resumed run is the next victim."
+    assert until(project, "killed", writing)[0] == -signal.SIGKILL
+    assert list((project/"killed"/"checkpoints").glob(".tmp-*")), "half a checkpoint"
+    assert until(project, "killed", steps(4), "--resume")[0] == -signal.SIGKILL
+    assert until(project, "killed", steps(7), "--resume")[0] == -signal.SIGKILL
+    status, out, err = command("train", "cache", "--out", "killed", *OPTIONS, "--resume", cwd=project, **CPU)
+    assert status == 0, err
+    assert "resuming from killed/checkpoints/epoch_0001" in out
+    assert_same_end(project, "killed")
+
+
+@pytest.mark.parametrize("stop, status, said", [(signal.SIGTERM, 0, ""), (signal.SIGINT, 130, "portrait-gan: interrupted\n")], ids=["TERM", "INT"])
+def test_asked_to_stop(project, stop, status, said, resumed):
+    "It finishes its step, saves, and says how it went."
+    name = stop.name
+    assert until(project, name, steps(2), "--checkpoint-minutes", "60", stop=stop) == (status, said)
+    found, = [p for p in list_checkpoints(project/name, whole=False) if "step" in p.name]
+    assert read_state(found)["step"] == len(read_metrics(project/name, "step")) >= 2
+    resumed(name)
+    assert_same_end(project, name)
+
+
+@pytest.fixture
+def resumed(project, monkeypatch, here):
+    "train with resume=True in this process; what it reported."
+    monkeypatch.chdir(project)
+    def go(name):
+        said = []
+        train(CONFIG, "cache", project/name, resume=True, report=said.append)
+        return said
+    return go
+
+
+def flip(file):
+    "Damage the middle byte."
+    with open(file, "r+b") as f:
+        f.seek(file.stat().st_size//2)
+        byte = f.read(1)[0]
+        f.seek(-1, os.SEEK_CUR)
+        f.write(bytes([byte ^ 1]))
+
+
+def test_nothing_to_resume(project, resumed):
+    assert not any("resum" in line or "warning: the" in line for line in resumed("fresh"))
+    assert_same_end(project, "fresh")
+
+
+@pytest.mark.parametrize("damaged, says", [(1, "resuming from"), (2, "no valid checkpoint; beginning anew")])
+def test_damaged_checkpoints_are_passed_over(project, resumed, damaged, says):
+    name = f"damaged{damaged}"
+    shutil.copytree(project/"whole", project/name)
+    newest = list_checkpoints(project/name)[::-1][:damaged]
+    for folder in newest: flip(folder/"generator.safetensors")
+    with open(project/name/"metrics.jsonl", "a") as f: f.write('{"kind": "step", "epo')  # torn
+    said = resumed(name)
+    assert said[:damaged] == [f"warning: {folder}: generator.safetensors is damaged: passed over" for folder in newest]
+    assert says in said[damaged]
+    assert_same_end(project, name)
+
+
+def test_finished_run_is_left_alone(project, here, capsys):
+    files = lambda: {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in sorted((project/"whole").rglob("*")) if p.is_file()}
+    before = files()
+    with pytest.raises(SystemExit) as e: cli.main(["train", str(project/"cache"), "--out", str(project/"whole"), *OPTIONS, "--resume"])
+    assert e.value.code == 0 and capsys.readouterr().err == ""
+    assert files() == before
+
+
+FULL = dict(weights=(training, "write_weights", 3), optimizers=(torch, "save", 2), log=(checkpoint, "open", 2))  # the call that finds no room
+
+
+@pytest.mark.parametrize("case", FULL)
+def test_full_disk(project, monkeypatch, resumed, case):
+    "The write that finds no room ends the run with one line that names the place; what was saved before is whole."
+    run, calls = project/f"full_{case}", []
+    module, name, nth = FULL[case]
+    real = getattr(module, name, open)
+    def no_room(*args, **kwargs):
+        calls.append(name)
+        if len(calls) == nth: raise OSError(28, "No space left on device")
+        return real(*args, **kwargs)
+    with monkeypatch.context() as m:
+        m.setattr(module, name, no_room, raising=False)
+        with pytest.raises(OSError, match="No space left on device") as e: train(CONFIG, project/"cache", run, report=lambda _: None)
+    assert str(run) in str(e.value) and "\n" not in str(e.value)
+    assert [p.name for p in (run/"checkpoints").iterdir()] == ["epoch_0000_step_00000001"]
+    assert read_state(run/"checkpoints"/"epoch_0000_step_00000001")["step"] == 1
+    resumed(run.name)
+    assert_same_end(project, run.name)
+
+
+@pytest.mark.parametrize("megabytes, file", [(4, "generator.safetensors"), (12, "optimizers.pt")])
+def test_files_that_may_not_grow(project, resumed, megabytes, file):
+    "A real refusal of the system, through the command, in the file that is the first to need more."
+    name = f"limit{megabytes}"
+    shutil.copytree(project/"whole", project/name)
+    shutil.rmtree(project/name/"checkpoints"/"epoch_0002")
+    assert (project/name/"checkpoints"/"epoch_0001"/file).stat().st_size > megabytes*1e6
+    words = [sys.executable, "-m", "portrait_gan.cli", "train", "cache", "--out", name, *OPTIONS, "--resume"]
+    done = subprocess.run(words, cwd=project, capture_output=True, text=True, env=os.environ | CPU,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (megabytes*10**6,)*2))
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith(f"portrait-gan: {name}/checkpoints/epoch_0001_step_00000006 cannot be written (File too large)"), done.stderr
+    assert [p.name for p in (project/name/"checkpoints").iterdir()] == ["epoch_0001"]
+    resumed(name)
+    assert_same_end(project, name)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_read_only_run(project, resumed):
+    shutil.copytree(project/"whole", project/"locked")
+    shutil.rmtree(project/"locked"/"checkpoints"/"epoch_0002")
+    (project/"locked"/"checkpoints").chmod(0o555)
+    try:
+        with pytest.raises(OSError, match="checkpoints.*Permission denied"): resumed("locked")
+        assert read_state(project/"locked"/"checkpoints"/"epoch_0001")
+    finally: (project/"locked"/"checkpoints").chmod(0o755)
+    resumed("locked")
+    assert_same_end(project, "locked")
