@@ -17,19 +17,19 @@ from .lab import denormalize_lab, lab_to_rgb
 def pixel_loss(
     fake_ab: Tensor,  # (N,2,H,W) proposed
     real_ab: Tensor,  # (N,2,H,W) true
-    kind: str = "l1",  # "l1" and "huber" (delta 0.1): mean over values; "l1_sum": summed over the photo, mean over the batch
+    kind: str = "l1",  # "l1" and "huber" (rounded below 0.1): mean over values; "l1_sum": summed over the photo, mean over the batch
 ) -> Tensor:  # a scalar
     "Distance of proposed and true colour; raises ValueError for an unknown kind (L1: Isola et al. 2017, section 3.1)."
     if kind == "l1": return F.l1_loss(fake_ab, real_ab)
     if kind == "l1_sum": return F.l1_loss(fake_ab, real_ab, reduction="sum")/len(fake_ab)
-    if kind == "huber": return F.huber_loss(fake_ab, real_ab, delta=.1)
+    if kind == "huber": return F.smooth_l1_loss(fake_ab, real_ab, beta=.1)
     raise ValueError(f"unknown pixel loss {kind!r}; there are l1, l1_sum and huber")
 
 # %% ../nbs/03a_losses.ipynb #03-014
 def discriminator_loss(
     real_logits: Tensor,  # verdicts on real photos
     fake_logits: Tensor,  # verdicts on proposed ones
-    kind: str = "bce",  # "bce" (Goodfellow et al. 2014), "lsgan" (Mao et al. 2017) or "hinge" (Lim and Ye 2017)
+    kind: str = "bce",  # "bce" (Goodfellow et al. 2014), "lsgan" (Mao et al. 2017) or "hinge" (Lim and Ye 2017, who do not halve it)
 ) -> Tensor:  # a scalar
     "Half the loss of calling real photos fake plus half that of calling proposed ones real; raises ValueError for an unknown kind."
     if kind == "bce":
@@ -52,7 +52,7 @@ def generator_loss(
 
 # %% ../nbs/03a_losses.ipynb #03-019
 class PerceptualLoss(nn.Module):
-    "Mean |difference| of ImageNet features at 1/2, 1/4 and 1/8 of the size (Johnson et al. 2016, section 3.2); the network never learns."
+    "Mean |difference| of ImageNet features at 1/2, 1/4 and 1/8 of the size (Johnson et al. 2016, who square it, on VGG-16); fixed."
     def __init__(self,
         encoder: str = LITE,  # smp encoder name; its ImageNet weights are taken
     ):

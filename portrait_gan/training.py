@@ -6,7 +6,7 @@
 __all__ = ['SEED', 'SMOKE', 'RECIPES', 'TrainConfig', 'make_gray', 'make_pair', 'make_accelerator', 'Networks',
            'build_discriminator', 'build_networks', 'load_start', 'checkpoint_gradients', 'train_step', 'lr_scale',
            'gan_starts', 'epoch_batches', 'share_of', 'validate', 'sample_sheet', 'save_checkpoint', 'working_size',
-           'load_checkpoint', 'plan_steps', 'make_parts', 'try_step', 'train', 'read_config', 'trained_on',
+           'load_checkpoint', 'make_parts', 'try_step', 'plan_steps', 'train', 'read_config', 'trained_on',
            'warnings_of', 'training_curves']
 
 # %% ../nbs/04_training.ipynb #04-003
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pooch
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, is_tensorboard_available, send_to_device
@@ -37,6 +38,7 @@ from torch.utils.data import DataLoader
 
 from portrait_gan.checkpoint import (
     cut_log,
+    drop_newer,
     find_checkpoint,
     list_checkpoints,
     log_line,
@@ -49,7 +51,17 @@ from portrait_gan.checkpoint import (
 )
 from .data import Portraits, atomic_write, progress
 from .discriminator import PatchDiscriminator
-from .generator import EMA_WEIGHTS, LITE, WEIGHTS, build_generator, colorize_gray, load_generator, save_generator, write_weights
+from portrait_gan.generator import (
+    EMA_WEIGHTS,
+    LITE,
+    WEIGHTS,
+    best_device,
+    build_generator,
+    colorize_gray,
+    load_generator,
+    save_generator,
+    write_weights,
+)
 from .lab import AB_SCALE, REC601, REC709, gray_to_L, linear_to_L, linear_to_lab, luma, rgb_to_lab, to_linear
 from .losses import PerceptualLoss, discriminator_loss, generator_loss, pixel_loss
 
@@ -80,8 +92,8 @@ class TrainConfig:
     spectral_norm: bool = True  # in the discriminator, instead of BatchNorm (Miyato et al. 2018)
     ema: float = 0.998  # decay of the averaged generator that is validated and exported (Yazici et al. 2019); 0: none
     # losses (page 03a)
-    pixel_loss: Literal["l1", "l1_sum", "huber"] = "l1"  # mean over values; sum over the photo (seed); Huber with delta 0.1
-    lambda_l1: float = 100.0  # weight of the pixel loss (Isola et al. 2017, section 3.1)
+    pixel_loss: Literal["l1", "l1_sum", "huber"] = "l1"  # mean over values; sum over the photo (seed); L1, rounded below 0.1
+    lambda_l1: float = 100.0  # weight of the pixel loss (Isola et al. 2017, equation 4; 100 in section 4.2)
     lambda_gan: float = 0.3  # weight of the GAN loss; 1 (Isola et al.) turned skin ruddy and dark hair blue in this recipe
     gan_loss: Literal["bce", "lsgan", "hinge"] = "hinge"  # Goodfellow et al. 2014; Mao et al. 2017; Lim and Ye 2017
     lambda_perceptual: float = 0.0  # weight of the perceptual loss (Johnson et al. 2016); 0: none
@@ -198,11 +210,10 @@ def build_networks(
     if config.checkpoint_gradients: checkpoint_gradients(generator)
     encoder = list(generator.encoder.parameters())
     rest = [p for n, p in generator.named_parameters() if not n.startswith("encoder.")]
-    fused = device.type in ("cpu", "cuda", "mps")
     opt_g = torch.optim.AdamW([dict(params=encoder, lr=config.lr_encoder), dict(params=rest, lr=config.lr)],
-                              betas=config.betas, weight_decay=config.weight_decay, fused=fused)  # without weight decay AdamW is Adam
+                              betas=config.betas, weight_decay=config.weight_decay, fused=True)  # without weight decay AdamW is Adam
     for group in opt_g.param_groups: group["full_lr"] = group["lr"]
-    opt_d = torch.optim.Adam(discriminator.parameters(), lr=config.lr_discriminator, betas=config.betas_discriminator, fused=fused)
+    opt_d = torch.optim.Adam(discriminator.parameters(), lr=config.lr_discriminator, betas=config.betas_discriminator, fused=True)
     if config.compile: generator.compile(); discriminator.compile()
     return Networks(*accelerator.prepare(generator, discriminator, opt_g, opt_d), ema, perceptual, accelerator)
 
@@ -246,53 +257,59 @@ def _recomputed(block, forward):
 # %% ../nbs/04_training.ipynb #04-027
 def train_step(
     nets: Networks,
-    parts: list[tuple[Tensor, Tensor, float]],  # L (N,1,H,W) in [-1,1], real_ab (N,2,H,W), weight; the weights of all parts sum to 1
+    parts: list[tuple[Tensor, Tensor, float]],  # L (N,1,H,W) in [-1,1], real_ab (N,2,H,W), weight: sum 1, the mean over processes
     config: TrainConfig,
     gan: bool = True,  # False: the pixel loss alone, the discriminator stays as it is
-) -> tuple[dict[str, Tensor], bool]:  # detached scalars: loss_g, loss_g_l1, with the GAN loss_g_gan, loss_d, d_real, d_fake; was it sound?
+) -> tuple[dict[str, Tensor], bool]:  # detached scalars: loss_g, loss_g_l1, with the GAN loss_g_gan, loss_d, d_real, d_fake; all finite?
     "Update the discriminator, then the generator, from one proposal (Isola et al. 2017, section 3.3)."
-    back, judge, logs, sound = nets.accelerator.backward, nets.bare(nets.discriminator), {}, True
-    spare = [(b, b.clone()) for m in (nets.generator, nets.discriminator) for b in m.buffers()]
+    backward, judge, logs, finite = nets.accelerator.backward, nets.bare(nets.discriminator), {}, True
+    buffers = [(b, b.clone()) for m in (nets.generator, nets.discriminator) for b in m.buffers()]
     for opt in (nets.opt_d, nets.opt_g): opt.zero_grad()
-    for k, (L, real_ab, weight) in enumerate(parts):
-        last = k + 1 == len(parts)
-        with ExitStack() as stack:
-            if not last:  # processes add up their gradients once a step
-                for m in (nets.generator, nets.discriminator): stack.enter_context(nets.accelerator.no_sync(m))
-            fake_ab, found = nets.generator(L), {}
-            if gan:
-                logits = nets.discriminator(torch.cat([torch.cat([L, real_ab], 1), torch.cat([L, fake_ab.detach()], 1)]))
-                real_logits, fake_logits = logits.chunk(2)
-                found["loss_d"] = discriminator_loss(real_logits, fake_logits, config.gan_loss)
-                back(weight*found["loss_d"])
-                found |= dict(d_real=real_logits.sigmoid().mean(), d_fake=fake_logits.sigmoid().mean())
-                if last: sound = _update(nets, nets.opt_d, config)  # the last part is judged by the improved discriminator
-            found["loss_g_l1"] = pixel_loss(fake_ab, real_ab, config.pixel_loss)
-            found["loss_g"] = config.lambda_l1*found["loss_g_l1"]
-            if nets.perceptual:
-                found["loss_g_perceptual"] = nets.perceptual(L, fake_ab, real_ab, config.ab_scale)
-                found["loss_g"] = found["loss_g"] + config.lambda_perceptual*found["loss_g_perceptual"]
-            if gan:
-                judge.requires_grad_(False)
-                found["loss_g_gan"] = generator_loss(judge(torch.cat([L, fake_ab], 1)), config.gan_loss)
-                found["loss_g"] = found["loss_g"] + config.lambda_gan*found["loss_g_gan"]
-            back(weight*found["loss_g"])
-            judge.requires_grad_(True)
-            for name, v in found.items(): logs[name] = logs.get(name, 0) + weight*v.detach()
-    sound = _update(nets, nets.opt_g, config) and sound
-    if not sound:
-        for b, was in spare: b.copy_(was)
-    return logs, sound
+    try:
+        for k, (L, real_ab, weight) in enumerate(parts):
+            last = k + 1 == len(parts)
+            with ExitStack() as stack:
+                if not last:  # processes add up their gradients once a step
+                    for m in (nets.generator, nets.discriminator): stack.enter_context(nets.accelerator.no_sync(m))
+                fake_ab, found = nets.generator(L), {}
+                if gan:
+                    logits = nets.discriminator(torch.cat([torch.cat([L, real_ab], 1), torch.cat([L, fake_ab.detach()], 1)]))
+                    real_logits, fake_logits = logits.chunk(2)
+                    found["loss_d"] = discriminator_loss(real_logits, fake_logits, config.gan_loss)
+                    backward(weight*found["loss_d"])
+                    found |= dict(d_real=real_logits.sigmoid().mean(), d_fake=fake_logits.sigmoid().mean())  # its mean verdicts: 1 is "real"
+                    if last: finite = _update(nets, nets.opt_d, config)  # the last part is judged by the improved discriminator
+                found["loss_g_l1"] = pixel_loss(fake_ab, real_ab, config.pixel_loss)
+                found["loss_g"] = config.lambda_l1*found["loss_g_l1"]
+                if nets.perceptual:
+                    found["loss_g_perceptual"] = nets.perceptual(L, fake_ab, real_ab, config.ab_scale)
+                    found["loss_g"] = found["loss_g"] + config.lambda_perceptual*found["loss_g_perceptual"]
+                if gan:
+                    judge.requires_grad_(False)
+                    found["loss_g_gan"] = generator_loss(judge(torch.cat([L, fake_ab], 1)), config.gan_loss)
+                    found["loss_g"] = found["loss_g"] + config.lambda_gan*found["loss_g_gan"]
+                backward(weight*found["loss_g"])
+                judge.requires_grad_(True)
+                for name, v in found.items(): logs[name] = logs.get(name, 0) + weight*v.detach()
+        finite = _update(nets, nets.opt_g, config) and finite
+    except BaseException:  # out of memory, perhaps: the batch may come again
+        finite = False
+        raise
+    finally:
+        judge.requires_grad_(True)
+        if not finite:
+            for b, was in buffers: b.copy_(was)
+    return logs, finite
 
 def _update(nets, optimizer, config) -> bool:
     "Clip and step, unless a gradient is no number; fp16's scaler sees those too, and lowers its scale."
     nets.accelerator.unscale_gradients(optimizer)
-    grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    norm = get_total_norm(grads)
-    if config.clip_grad: clip_grads_with_norm_([p for g in optimizer.param_groups for p in g["params"]], config.clip_grad, norm)
-    sound = bool(norm.isfinite())
-    if sound or nets.accelerator.scaler: optimizer.step()
-    return sound
+    params = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    norm = get_total_norm([p.grad for p in params])
+    if config.clip_grad: clip_grads_with_norm_(params, config.clip_grad, norm)
+    finite = bool(norm.isfinite())
+    if finite or nets.accelerator.scaler: optimizer.step()
+    return finite
 
 # %% ../nbs/04_training.ipynb #04-038
 def lr_scale(
@@ -418,6 +435,42 @@ def load_checkpoint(
     return state
 
 # %% ../nbs/04_training.ipynb #04-053
+def make_parts(
+    batch: dict[str, Tensor],  # of Portraits, on the device
+    weight: float,  # of this process's share
+    data: Portraits,
+    config: TrainConfig,
+    pair: Callable = make_pair,  # or a compiled one
+) -> list[tuple[Tensor, Tensor, float]]:  # for train_step: config.accumulate parts
+    "Cut the squares, make question and answer, and divide them."
+    L, real_ab = pair(data.cut(batch), batch["draws"], config)
+    return [(a, b, weight*len(a)/len(L)) for a, b in zip(L.tensor_split(config.accumulate), real_ab.tensor_split(config.accumulate), strict=True)]
+
+def try_step(
+    nets: Networks,
+    batch: dict[str, Tensor],  # of Portraits, on the device
+    weight: float,  # of this process's share
+    parts: int,  # to compute it in
+    data: Portraits,
+    config: TrainConfig,
+    gan: bool,
+    pair: Callable,  # make_pair, or a compiled one
+    tell: Callable[[str], None],  # gets a line when something had to be changed
+) -> tuple[dict[str, Tensor], bool, int]:  # what train_step returns; the parts it took
+    "train_step, in more parts when memory is short, uncompiled when compiling fails; raises RuntimeError when that does not help."
+    while True:
+        try: return *train_step(nets, make_parts(batch, weight, data, replace(config, accumulate=parts), pair), config, gan), parts
+        except torch.OutOfMemoryError as e:
+            if parts >= len(batch["draws"]) or nets.accelerator.num_processes > 1:
+                raise RuntimeError("out of memory: pass --checkpoint-gradients, a smaller --size or --batch-size, or a larger --accumulate") from e
+            parts *= 2
+            tell(f"warning: out of memory; the same batch now in {parts} parts (from here this run differs from an undisturbed one)")
+        except TorchDynamoException as e:
+            torch.compiler.set_stance("force_eager")
+            tell(f"warning: torch.compile does not work here ({type(e).__name__}); going on without it")
+        torch.cuda.empty_cache()
+
+# %% ../nbs/04_training.ipynb #04-056
 def plan_steps(
     config: TrainConfig,  # with size and minutes set
     train_set: Portraits,
@@ -439,50 +492,15 @@ def plan_steps(
     def step(gan):
         own, weight = share_of(batches[0], accelerator.process_index, accelerator.num_processes)
         batch = send_to_device(train_set.fetch(own), accelerator.device)
-        train_step(nets, make_parts(batch, weight, train_set, config), config, gan)
+        try_step(nets, batch, weight, config.accumulate, train_set, replace(config, compile=False), gan, make_pair, lambda line: None)
     a_step = (1 - config.gan_share)*clock(lambda: step(False)) + config.gan_share*clock(lambda: step(True))
     looks = min(config.valid_photos, len(valid_set))/config.batch_size
     look = looks*clock(lambda: validate(nets.best, valid_set, config, config.batch_size), 1)
     look += clock(lambda: sample_sheet(nets.best, valid_set, config), 1)
     left = config.minutes*60*.97 - (time.perf_counter() - begun) - look
     steps = [max(1, int(left/(a_step + look/len(batches))))]
+    accelerator.free_memory()  # it would keep the networks
     return broadcast_object_list(steps)[0]  # all processes take the first one's plan
-
-def make_parts(
-    batch: dict[str, Tensor],  # of Portraits, on the device
-    weight: float,  # of this process's share
-    data: Portraits,
-    config: TrainConfig,
-    pair: Callable = make_pair,  # or a compiled one
-) -> list[tuple[Tensor, Tensor, float]]:  # for train_step: config.accumulate parts
-    "Cut the squares, make question and answer, and divide them."
-    L, real_ab = pair(data.cut(batch), batch["draws"], config)
-    return [(a, b, weight*len(a)/len(L)) for a, b in zip(L.chunk(config.accumulate), real_ab.chunk(config.accumulate), strict=True)]
-
-# %% ../nbs/04_training.ipynb #04-055
-def try_step(
-    nets: Networks,
-    batch: dict[str, Tensor],  # of Portraits, on the device
-    weight: float,  # of this process's share
-    parts: int,  # to compute it in
-    data: Portraits,
-    config: TrainConfig,
-    gan: bool,
-    pair: Callable,  # make_pair, or a compiled one
-    tell: Callable[[str], None],  # gets a line when something had to be changed
-) -> tuple[dict[str, Tensor], bool, int]:  # what train_step returns; the parts it took
-    "train_step, in more parts when memory is short, uncompiled when compiling fails; raises RuntimeError when one photo is too much."
-    while True:
-        try: return *train_step(nets, make_parts(batch, weight, data, replace(config, accumulate=parts), pair), config, gan), parts
-        except torch.OutOfMemoryError as e:
-            if parts >= len(batch["draws"]) or nets.accelerator.num_processes > 1:
-                raise RuntimeError("out of memory: pass --checkpoint-gradients, a smaller --size or --batch-size, or a larger --accumulate") from e
-            parts *= 2
-            tell(f"warning: out of memory; the same batch now in {parts} parts (this run is no longer what an undisturbed one would be)")
-        except TorchDynamoException as e:
-            torch.compiler.set_stance("force_eager")
-            tell(f"warning: torch.compile does not work here ({type(e).__name__}); going on without it")
-        torch.cuda.empty_cache()
 
 # %% ../nbs/04_training.ipynb #04-058
 def train(
@@ -493,24 +511,28 @@ def train(
     report: Callable[[str], None] = print,  # gets one line an epoch, and warnings
     watch: bool | None = None,  # draw curves and samples in place after each epoch; None: in notebooks
 ) -> Path:  # the run's folder
-    """Train both networks; SIGTERM saves and returns. Raises ValueError or OSError, one line each, before anything is written.
+    """Train both networks; SIGTERM saves and returns. Raises ValueError, OSError or RuntimeError, one line each, before anything is written.
 
-    Later, with earlier checkpoints intact: OSError (disk), RuntimeError (memory, or no numbers), KeyboardInterrupt (saves first)."""
-    run = Path(out)
+    Later, with earlier checkpoints intact: OSError (disk), RuntimeError (memory, or no numbers), KeyboardInterrupt (saves first).
+    Seeds torch's global generator in every step."""
+    run, said = Path(out), []
+    config, found = _begin(config, Path(data), run, resume, said.append)
     accelerator = make_accelerator(run/"tensorboard" if config.tensorboard else None)
     main, tell = accelerator.is_main_process, report if accelerator.is_main_process else (lambda _: None)
-    config, found = _begin(config, Path(data), run, resume, accelerator.device, tell)
-    train_set = Portraits(data, "train", config.size, True, config.squash, config.min_crop, config.seed)
-    valid_set = Portraits(data, "valid", config.size, squash=config.squash)
-    nets = build_networks(config, accelerator)
-    state = load_checkpoint(nets, found) if found else dict(epoch=0, step=0, accumulate=config.accumulate)
+    for line in said: tell(line)
+    state = read_state(found) if found else dict(epoch=0, step=0, accumulate=config.accumulate)
     epoch, step, parts = state["epoch"], state["step"], state["accumulate"]
     if found and state["whole"] and step == config.total_steps:
         tell(f"{run} is finished: {step} steps")
         return run
+    train_set = Portraits(data, "train", config.size, True, config.squash, config.min_crop, config.seed)
+    valid_set = Portraits(data, "valid", config.size, squash=config.squash)
     if config.total_steps is None: config = replace(config, total_steps=_count_steps(config, train_set, valid_set, accelerator))
-    if main: _write_start(config, data, run, epoch, step)
-    if config.tensorboard: accelerator.init_trackers("")
+    nets = build_networks(replace(config, start=None, encoder_weights=None) if found else config, accelerator)
+    if found: load_checkpoint(nets, found)
+    accelerator.wait_for_everyone()
+    if main: _write_start(config, data, run, found, epoch, step)
+    if config.tensorboard: accelerator.init_trackers("", init_kwargs=dict(tensorboard=dict(purge_step=step + 1)))
     per_epoch = len(epoch_batches(len(train_set), config, 0))
     pair, bad = torch.compile(make_pair) if config.compile else make_pair, 0
     clock, view = _Clock(config.total_steps - step), _View(run, main if watch is None else main and watch)
@@ -519,39 +541,38 @@ def train(
         clock.saved = time.perf_counter()
         if main: save_checkpoint(nets, run, config, dict(epoch=epoch, step=step, whole=whole, accumulate=parts))
 
-    with stop_requests() as caught, _eager_stance_ends():
+    with stop_requests() as caught, _ending(accelerator):
         while step < config.total_steps or step > epoch*per_epoch:
             todo = epoch_batches(len(train_set), config, epoch)[step - epoch*per_epoch:][:config.total_steps - step]
             logs = [m for m in read_metrics(run, "step") if m["epoch"] == epoch + 1]  # of an epoch that was broken off
             clock.begin_epoch()
-            for batch, weight in progress(_load(todo, train_set, config, epoch, accelerator, clock), len(todo), f"epoch {epoch + 1}"):
+            for batch, weight, most in progress(_load(todo, train_set, config, epoch, accelerator, clock), len(todo), f"epoch {epoch + 1}"):
                 torch.manual_seed(config.seed + step*accelerator.num_processes + accelerator.process_index)
                 for group in nets.opt_g.param_groups: group["lr"] = group["full_lr"]*lr_scale(step, config)
-                losses, sound, now = try_step(nets, batch, weight, parts, train_set, config, step >= gan_starts(config, per_epoch), pair, tell)
+                gan, now = step >= gan_starts(config, per_epoch), min(parts, most)
+                losses, finite, took = try_step(nets, batch, weight, now, train_set, config, gan, pair, tell)
                 step += 1
-                if now != parts and main: log_line(run, dict(kind="event", epoch=epoch + 1, step=step, parts=now))
-                parts, values = now, _floats(losses, accelerator)
-                if nets.ema and sound: nets.ema.update(nets.bare(nets.generator), step)
+                if took > now:
+                    parts = took
+                    if main: log_line(run, dict(kind="event", epoch=epoch + 1, step=step, parts=parts))
+                values = _floats(losses, accelerator)
+                if nets.ema and finite: nets.ema.update(nets.bare(nets.generator), step)
                 logs.append(dict(kind="step", epoch=epoch + 1, step=step) | values)
                 if main: log_line(run, logs[-1])
                 if config.tensorboard: accelerator.log(values, step)
-                bad = 0 if sound or (accelerator.scaler and None not in values.values()) else bad + 1
+                bad = 0 if finite or (accelerator.scaler and None not in values.values()) else bad + 1
                 if bad: _skipped(bad, step, run, tell)
-                if caught: accelerator.set_trigger()
-                if accelerator.check_trigger() if accelerator.num_processes > 1 else caught:
+                if _stop(caught, accelerator):
                     save(whole=False)
-                    accelerator.wait_for_everyone()
-                    tell(f"stopped after step {step} and saved; --resume goes on from there")
-                    if signal.SIGINT in caught: raise KeyboardInterrupt
-                    return run
+                    return _leave(caught, run, step, accelerator, tell)
                 if time.perf_counter() - clock.saved > 60*config.checkpoint_minutes: save(whole=False)
             epoch += 1
             if main:
-                _end_epoch(nets, valid_set, run, config, epoch, step, logs, clock, tell)
+                _end_epoch(nets, valid_set, run, config, epoch, step, logs, todo, clock, tell)
                 view.draw()
             save(whole=True)
             accelerator.wait_for_everyone()
-    if config.tensorboard: accelerator.end_training()
+            if _stop(caught, accelerator): return _leave(caught, run, step, accelerator, tell)
     return run
 
 # %% ../nbs/04_training.ipynb #04-060
@@ -567,16 +588,18 @@ def _check(config: TrainConfig):
     for name in ("minutes", "total_steps", "ab_scale", "clip_grad"):
         if getattr(config, name) is not None and getattr(config, name) <= 0: raise ValueError(f"{name} must be more than 0")
 
-def _begin(config: TrainConfig, data: Path, run: Path, resume: bool, device: torch.device, tell) -> tuple[TrainConfig, Path | None]:
+def _begin(config: TrainConfig, data: Path, run: Path, resume: bool, tell) -> tuple[TrainConfig, Path | None]:
     "The config this run really has, and the checkpoint it goes on from; every reason not to start is told here."
     _check(config)
     if list_checkpoints(run, whole=False):
         if not resume: raise FileExistsError(f"{run} already holds a run; pass --resume to go on with it, or another --out")
         if found := newest_valid(run, lambda line: tell(f"warning: {line}")):
+            if _saved(run).get("split", now := _split_of(data)) != now:
+                raise ValueError(f"{data} is not the data that {run} began with, or was prepared anew since: its split.csv differs")
             tell(f"resuming from {found}, with the settings the run began with")
             return read_config(run), found
         tell(f"warning: {run} has no valid checkpoint; beginning anew")
-    if config.size is None: config = replace(config, size=128 if device.type == "cpu" else 256)
+    if config.size is None: config = replace(config, size=128 if best_device().type == "cpu" else 256)
     if config.size < 32: raise ValueError(f"size is {config.size}; the networks need at least 32 pixels")
     cached = Portraits(data, "train", config.size)
     if cached.short_side < config.size:
@@ -590,18 +613,19 @@ def read_config(
     run: str | Path,
 ) -> TrainConfig:
     "The config a run was started with; raises ValueError when it is not one of this version."
-    try:
-        saved = json.loads((Path(run)/"config.json").read_text(encoding="utf-8"))
-        return TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k != "data"})
+    try: return TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in _saved(run).items() if k not in ("data", "split")})
     except (OSError, TypeError, ValueError) as e: raise ValueError(f"{run}/config.json is not a config of this version ({e})") from e
 
 def trained_on(
     run: str | Path,
 ) -> Path | None:  # the prepared folder; None: this is no run
     "The photos a run was trained on."
-    path = Path(run)/"config.json"
-    data = json.loads(path.read_text(encoding="utf-8")).get("data") if path.is_file() else None
+    data = _saved(run).get("data") if (Path(run)/"config.json").is_file() else None
     return Path(data) if data else None
+
+def _saved(run): return json.loads((Path(run)/"config.json").read_text(encoding="utf-8"))
+
+def _split_of(data): return pooch.file_hash(str(Path(data)/"split.csv")) if (Path(data)/"split.csv").is_file() else None
 
 # %% ../nbs/04_training.ipynb #04-063
 def _count_steps(config, train_set, valid_set, accelerator) -> int:
@@ -609,24 +633,30 @@ def _count_steps(config, train_set, valid_set, accelerator) -> int:
     if config.minutes is not None: return plan_steps(config, train_set, valid_set, accelerator)
     return config.epochs*len(epoch_batches(len(train_set), config, 0))
 
-def _write_start(config, data, run, epoch, step):
-    "Note the config and the data, and cut the log back to what the checkpoint knows."
-    with atomic_write(run/"config.json", "w") as f: json.dump(asdict(config) | dict(data=str(Path(data).resolve())), f, indent=1)
+def _write_start(config, data, run, found, epoch, step):
+    "Note the config and the data, and cut log and checkpoints back to the one it goes on from."
+    about = dict(data=str(Path(data).resolve()), split=_split_of(data))
+    with atomic_write(run/"config.json", "w") as f: json.dump(asdict(config) | about, f, indent=1)
+    drop_newer(run, found)
     (run/"chosen.json").unlink(missing_ok=True)  # a choice among fewer epochs no longer holds
     cut_log(run, epoch, step)
 
 def _load(todo, data, config, epoch, accelerator, clock):
-    "This process's share of each batch, on the device, with its weight."
+    "This process's share of each batch, on the device; its weight; in how many parts all processes can divide theirs."
     data.epoch, gpu = epoch, accelerator.device.type != "cpu"
     shares = [share_of(batch, accelerator.process_index, accelerator.num_processes) for batch in todo]
     workers = (2 if gpu else 0) if config.workers is None else config.workers
     loader = iter(DataLoader(data, batch_sampler=[own for own, _ in shares], num_workers=workers, collate_fn=dict,
-                             pin_memory=accelerator.device.type == "cuda"))
-    for _, weight in shares:
+                             pin_memory=accelerator.device.type == "cuda", worker_init_fn=_deaf))
+    for whole, (_, weight) in zip(todo, shares, strict=True):
         asked = time.perf_counter()
         batch = next(loader)
         clock.waited += time.perf_counter() - asked
-        yield send_to_device(batch, accelerator.device, non_blocking=True), weight
+        yield send_to_device(batch, accelerator.device, non_blocking=True), weight, max(1, len(whole)//accelerator.num_processes)
+
+def _deaf(worker):
+    "Loader processes leave it to the trainer to hear that it should stop."
+    for s in (signal.SIGTERM, signal.SIGINT): signal.signal(s, signal.SIG_IGN)
 
 def _floats(losses, accelerator) -> dict[str, float | None]:
     "One transfer from the device; means over processes; None for what is no number."
@@ -634,11 +664,26 @@ def _floats(losses, accelerator) -> dict[str, float | None]:
     if accelerator.num_processes > 1: values = accelerator.reduce(values, "mean")
     return {k: round(v, 8) if math.isfinite(v) else None for k, v in zip(losses, values.tolist(), strict=True)}
 
+def _stop(caught, accelerator) -> bool:
+    "Has any process been asked to stop?"
+    if accelerator.num_processes == 1: return bool(caught)
+    if caught: accelerator.set_trigger()
+    return accelerator.check_trigger()
+
+def _leave(caught, run, step, accelerator, tell) -> Path:
+    "After SIGTERM return; after Ctrl-C say so as Python does."
+    accelerator.wait_for_everyone()
+    tell(f"stopped after step {step} and saved; --resume goes on from there")
+    if signal.SIGINT in caught: raise KeyboardInterrupt
+    return run
+
 @contextmanager
-def _eager_stance_ends():
-    "What try_step may have decided holds for one run."
+def _ending(accelerator):
+    "However a run ends: TensorBoard's file is closed, and what try_step decided about compiling is forgotten."
     try: yield
-    finally: torch.compiler.set_stance("default")
+    finally:
+        torch.compiler.set_stance("default")
+        for tracker in accelerator.trackers: tracker.finish()
 
 # %% ../nbs/04_training.ipynb #04-064
 class _Clock:
@@ -678,9 +723,9 @@ def _skipped(bad, step, run, tell):
     raise RuntimeError("three steps in a row gave no numbers: lower --lr or pass --clip-grad 1; "
                        f"the last good checkpoint is {kept[-1] if kept else 'none'}")
 
-def _end_epoch(nets, valid_set, run, config, epoch, step, logs, clock, tell):
+def _end_epoch(nets, valid_set, run, config, epoch, step, logs, todo, clock, tell):
     "Look, note, tell."
-    seconds, steps = time.perf_counter() - clock.epoch_begun, max(1, len(logs))
+    seconds = time.perf_counter() - clock.epoch_begun
     names = [k for k in dict.fromkeys(k for m in logs for k in m) if k not in ("kind", "epoch", "step")]
     numbers = {k: [m[k] for m in logs if m.get(k) is not None] for k in names}
     means = {k: float(np.mean(v)) for k, v in numbers.items() if v}
@@ -689,8 +734,8 @@ def _end_epoch(nets, valid_set, run, config, epoch, step, logs, clock, tell):
     with atomic_write(run/"samples"/f"epoch_{epoch:04d}.jpg") as f: sheet.save(f, "JPEG", quality=90)
     log_line(run, dict(kind="epoch", epoch=epoch, step=step) | {k: round(v, 8) for k, v in (means | scores).items()})
     if config.tensorboard: nets.accelerator.log(scores, step)
-    rate = steps*config.batch_size/seconds
-    log_line(run, dict(kind="epoch", epoch=epoch, step=step, steps=steps, seconds=seconds, waited=clock.waited), "timings.jsonl")
+    rate = sum(map(len, todo))/seconds
+    log_line(run, dict(kind="epoch", epoch=epoch, step=step, steps=len(todo), seconds=seconds, waited=clock.waited), "timings.jsonl")
     told = "  ".join(f"{k} {means[k]:.3g}" for k in ("loss_g", "loss_g_l1", "loss_g_gan", "loss_d", "d_real", "d_fake") if k in means)
     tell(f"epoch {epoch}  step {step}/{config.total_steps}  {told}  valid a*b* error {scores['valid_mae']:.2f} "
          f"({scores['valid_mae']/scores['gray_mae']:.2f} × grey)  {rate:.1f} images/s  {clock.left(config.total_steps - step)} left")
@@ -732,7 +777,10 @@ class _View:
 
     def draw(self):
         if not self.on: return
+        from IPython.display import Image as Picture
         from IPython.display import display
-        fig = training_curves(self.run)
-        if self.handle: self.handle.update(fig)
-        else: self.handle = display(fig, display_id=True)
+        buffer = io.BytesIO()
+        training_curves(self.run).savefig(buffer, format="jpeg", pil_kwargs=dict(quality=85))
+        picture = Picture(buffer.getvalue(), format="jpeg")
+        if self.handle: self.handle.update(picture)
+        else: self.handle = display(picture, display_id=True)
