@@ -3,8 +3,8 @@
 Part `seed`: the seed recipe (four-filter discriminator, encoder without weights) on one fixed batch ("step") and fed by its own
 data path ("loop"), every variant in a process of its own, rounds interleaved. Memory is the process's largest resident size, and
 the same above what the imports took; on CUDA, what torch allocated at most. There the share of the measured bf16 matrix rate
-and the share of the time in which the device is busy are told too. Part `overhead`: the default recipe, `train_step` on one
-fixed batch ("step") against the time a step takes within `train` ("loop": timings.jsonl, without the first epoch).
+and the share of the time in which the device is busy are told too. Part `overhead`: the default recipe in `train`,
+without its first epoch: the time within `train_step` ("step") against that of the whole loop ("loop", from timings.jsonl).
 
     python benchmarks/step.py
     python benchmarks/step.py --part seed --size 768 --rounds 1 --steps 20"""
@@ -18,6 +18,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
+from unittest import mock
 
 import torch
 import tyro
@@ -27,6 +28,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from portrait_gan import training
+from portrait_gan.checkpoint import read_metrics
 from portrait_gan.data import Portraits
 from portrait_gan.generator import LITE, best_device
 from portrait_gan.training import SEED, TrainConfig, build_networks, train_step
@@ -130,23 +132,31 @@ def seed_rows(size: int, batch: int, encoder: str, steps: int, rounds: int, phot
 
 
 def overhead_rows(size: int, batch: int, rounds: int, photos: Path | None, n: int, encoder_weights: str | None, device: str) -> list[list]:
-    "Our bare step against the same step within `train`: three epochs without, three with the GAN."
+    "What `train` spends on a step beside forward, backward and optimizers: both from the same run, without and with the GAN."
     rows = []
     with tempfile.TemporaryDirectory() as tmp:
         what, cache = jpegs(photos, Path(tmp)/"photos", n, size*5//4), Path(tmp)/"cache"
-        images = len(cached(Path(tmp)/"photos", cache, size*5//4))
+        cached(Path(tmp)/"photos", cache, size*5//4)
         for gan in (False, True):
-            bare, whole, share = [], [], float(gan)
-            config = replace(TrainConfig(), size=size, batch_size=batch, epochs=3, gan_share=share, encoder_weights=encoder_weights, valid_photos=16)
+            bare, whole = [], []
+            config = replace(TrainConfig(), size=size, batch_size=batch, epochs=3, gan_share=float(gan), valid_photos=16,
+                             encoder_weights=encoder_weights)
             for k in range(rounds):
-                step, batches = our_variant(config, cache, device, gan)
-                bare.append(bare_step(step, next(batches), max(1, images//batch), device))
-                run = training.train(config, cache, Path(tmp)/f"run_{gan}_{k}", report=lambda line: None)
-                later = [json.loads(line) for line in (run/"timings.jsonl").read_text().splitlines()][1:]
-                whole.append(statistics.mean(t["seconds"] for t in later)*batch/images)  # a smaller last batch counts by its photos
+                spent = []
+                def timed(*args, spent=spent, step=train_step):
+                    begun = clock(device)
+                    found = step(*args)
+                    spent.append(clock(device) - begun)
+                    return found
+                with mock.patch("portrait_gan.training.train_step", timed):
+                    run = training.train(config, cache, Path(tmp)/f"run_{gan}_{k}", report=lambda line: None)
+                later = read_metrics(run, file="timings.jsonl")[1:]  # the first epoch warms up
+                steps = sum(t["steps"] for t in later)
+                bare.append(sum(spent[-steps:])/steps)
+                whole.append(sum(t["seconds"] for t in later)/steps)
             a, b = statistics.median(bare), statistics.median(whole)
             name = f"within `train`, {'with' if gan else 'without'} GAN: {LITE}, {size} px, batch {batch}, {what}"
-            rows.append([name, f"{a:.3f}", "", f"{b:.3f}", "", f"{b/a:.3f}", f"{batch/b:.2f}"] + [""]*6)
+            rows.append([name, f"{a:.3f}", "", f"{b:.3f}", "", f"{b/a:.3f}"] + [""]*7)
     return rows
 
 
