@@ -599,7 +599,7 @@ def _begin(config: TrainConfig, data: Path, run: Path, resume: bool, tell) -> tu
             tell(f"resuming from {found}, with the settings the run began with")
             return read_config(run), found
         tell(f"warning: {run} has no valid checkpoint; beginning anew")
-    if config.size is None: config = replace(config, size=128 if best_device().type == "cpu" else 256)
+    if config.size is None: config = replace(config, size=128 if best_device() == "cpu" else 256)
     if config.size < 32: raise ValueError(f"size is {config.size}; the networks need at least 32 pixels")
     cached = Portraits(data, "train", config.size)
     if cached.short_side < config.size:
