@@ -57,7 +57,7 @@ def our_batches(
     device: str,
     compiled: bool = False,  # by torch.compile
 ) -> Iterator[tuple[Tensor, Tensor]]:  # L (N,1,H,W), real_ab (N,2,H,W) on the device, without end
-    "Our data path: whole batches of uint8 out of the cache; crop, flip, grey, Lab and scaling on the device."
+    "Our data path: batches of uint8 squares out of the cache; grey, Lab and scaling on the device."
     data = Portraits(cache, "train", config.size, True, config.squash, config.min_crop, config.seed)
     pair = torch.compile(make_pair) if compiled else make_pair
     for data.epoch in itertools.count():
@@ -65,7 +65,7 @@ def our_batches(
         workers = (2 if device == "cuda" else 0) if config.workers is None else config.workers
         for batch in DataLoader(data, batch_sampler=plan, num_workers=workers, collate_fn=dict, pin_memory=device == "cuda"):
             batch = send_to_device(batch, device, non_blocking=True)
-            yield pair(data.cut(batch), batch["draws"], config)
+            yield pair(batch["squares"], batch["draws"], config)
 
 
 def endless(loader: DataLoader) -> Iterator:

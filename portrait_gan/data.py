@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'GRAY_BELOW', 'GROUPS_PAGE', 'CC0_URL', 'CC0_FILES', 'smoke', 'progress', 'atomic_write', 'PhotoError',
            'to_rgb', 'read_photo', 'color_spread', 'toy_portraits', 'fetch_cc0', 'save_toys', 'find_source',
-           'find_groups', 'split_by_group', 'shrink', 'prepare', 'cut_squares', 'Portraits', 'sample_data']
+           'find_groups', 'split_by_group', 'shrink', 'prepare', 'crop_square', 'Portraits', 'sample_data']
 
 # %% ../nbs/00_data.ipynb #00-003
 import csv
@@ -577,21 +577,17 @@ def _finish(src, out, files, done, settings) -> dict:
     return report
 
 # %% ../nbs/00_data.ipynb #00-076
-def cut_squares(
-    windows: Tensor,  # (N,H,W,3) uint8: each crop in the top left corner of its window
-    sides: Tensor,  # (N,2) height and width of each crop, pixels; a negative width mirrors it
-    size: int,  # side of the squares, pixels
-    oversample: int = 1,  # points a pixel and direction, averaged: crops much larger than `size` would else flicker
-) -> Tensor:  # (N,3,size,size) float32 in [0,1]
-    "Resize all crops to squares, bilinear, in one call."
-    n, (H, W) = size*oversample, windows.shape[1:3]
-    places = (torch.arange(n, device=windows.device) + .5)/n
-    at = sides.abs()[..., None]*places
-    y, x = torch.minimum(at.clamp(min=.5), sides.abs()[..., None] - .5).unbind(1)  # never beyond the crop's own pixels
-    x = torch.where(sides[:, 1:] < 0, -sides[:, 1:] - x, x)
-    grid = torch.stack(torch.broadcast_tensors(x[:, None]*2/W - 1, y[:, :, None]*2/H - 1), -1)  # -1 and 1 are the window's edges
-    rgb = F.grid_sample(windows.movedim(-1, 1).float(), grid, align_corners=False)/255
-    return F.avg_pool2d(rgb, oversample) if oversample > 1 else rgb
+def crop_square(
+    photo: np.ndarray,  # (H,W,3) uint8
+    top: int,  # first row of the crop
+    left: int,  # first column
+    height: int,  # of the crop, pixels
+    width: int,
+    size: int,  # side of the square, pixels
+) -> Tensor:  # (3,size,size) uint8
+    "Cut a rectangle out of a photo and resize it to a square: bilinear, averaging where it shrinks."
+    crop = torch.from_numpy(photo[top:top + height, left:left + width]).movedim(-1, 0)[None]
+    return F.interpolate(crop, (size, size), mode="bilinear", antialias=True)[0]
 
 # %% ../nbs/00_data.ipynb #00-079
 class Portraits(Dataset):
@@ -616,7 +612,7 @@ class Portraits(Dataset):
         self.places = np.array([[records[f][k] for k in ("offset", "height", "width")] for f in self.files], np.int64).reshape(-1, 3)
 
     @cached_property
-    def pixels(self): return np.memmap(self.root/"pixels.bin", np.uint8, "r")
+    def pixels(self): return np.memmap(self.root/"pixels.bin", np.uint8, "c")  # as torch likes it: what is written stays in memory
 
     def __getstate__(self): return {k: v for k, v in self.__dict__.items() if k != "pixels"}  # a loader process maps the file itself
 
@@ -631,24 +627,19 @@ class Portraits(Dataset):
 
     def fetch(self,
         indices: list[int],  # which ones
-    ) -> dict[str, Tensor]:  # windows and sides for `cut`; draws (N,5) float32 in [0,1)
-        "Copy the crops of a batch out of the cache."
+    ) -> dict[str, Tensor]:  # squares (N,3,size,size) uint8; draws (N,5) float32 in [0,1)
+        "The squares of a batch, and its random numbers."
         chance, (heights, widths) = self._chance()[indices], self.places[indices, 1:].T
         if self.squash: h, w = heights, widths
         else: h = w = (np.minimum(heights, widths)*(self.min_crop + (1 - self.min_crop)*chance[:, 0])).round().astype(int).clip(1)
         tops, lefts = ((chance[:, 1:3].T*(np.stack([heights, widths]) - [h, w])).round().astype(int))
-        windows = np.zeros((len(indices), h.max(), w.max(), 3), np.uint8)
-        for k, i in enumerate(indices): windows[k, :h[k], :w[k]] = self.photo(i)[tops[k]:, lefts[k]:][:h[k], :w[k]]
-        sides = np.stack([h, np.where(chance[:, 3] < .5, -w, w)], 1).astype(np.float32)
-        return {k: torch.from_numpy(v) for k, v in dict(windows=windows, sides=sides, draws=chance[:, 4:]).items()}
+        squares = torch.empty(len(indices), 3, self.size, self.size, dtype=torch.uint8)
+        for k, i in enumerate(indices):
+            square = crop_square(self.photo(i), tops[k], lefts[k], h[k], w[k], self.size)
+            squares[k] = square.flip(-1) if chance[k, 3] < .5 else square
+        return dict(squares=squares, draws=torch.from_numpy(chance[:, 4:]))
 
     __getitems__ = fetch  # how a DataLoader asks for a whole batch
-
-    def cut(self,
-        batch: dict[str, Tensor],  # of `fetch`, on any device
-    ) -> Tensor:  # (N,3,size,size) float32 in [0,1]
-        "The squares of a batch."
-        return cut_squares(batch["windows"], batch["sides"], self.size, max(1, round(self.short_side/self.size)))
 
     def _chance(self):
         "Crop size, place down and across, flip, five draws: a row for each photo."

@@ -41,23 +41,27 @@ def to_uint8(
 # %% ../nbs/01_lab.ipynb #01-014
 def _power(x: Tensor, p: float) -> Tensor: return x.log().mul_(p).exp_()  # x**p for x > 0
 
+_JOINT = .0404482362771082  # where the two pieces of sRGB's curve meet; the standard rounds it to .04045
+
+def _below(x: Tensor, joint: float, slope: float) -> Tensor: return x.clamp(max=joint).sub_(joint).mul_(slope)  # straight piece: 0 from the joint on
+
 def to_linear(
     v: Tensor,  # sRGB values in [0,1], any shape
 ) -> Tensor:  # amounts of light in [0,1]
     "Decode sRGB values (IEC 61966-2-1)."
-    return torch.where(v > .04045, _power(v.clamp(min=.04045).add_(.055).div_(1.055), 2.4), v/12.92)
+    return _below(v, _JOINT, 1/12.92).add_(_power(v.clamp(min=_JOINT).add_(.055).div_(1.055), 2.4))
 
 def _encode(v: Tensor) -> Tensor:
     "Linear light to sRGB value."
-    return torch.where(v > .0031308, (1.055*_power(v.clamp(min=.0031308), 1/2.4)).sub_(.055), 12.92*v)
+    return _below(v, _JOINT/12.92, 12.92).add_(_power(v.clamp(min=_JOINT/12.92), 1/2.4), alpha=1.055).sub_(.055)
 
 def _compress(t: Tensor) -> Tensor:
-    "CIELAB's cube root with a straight piece near 0 (CIE 15; constants as in scikit-image)."
-    return torch.where(t > .008856, _power(t.clamp(min=.008856), 1/3), (7.787*t).add_(16/116))
+    "CIELAB's cube root with a straight piece near 0 (CIE 15)."
+    return _below(t, (6/29)**3, 841/108).add_(_power(t.clamp(min=(6/29)**3), 1/3))
 
 def _expand(f: Tensor) -> Tensor:
     "The inverse of `_compress`."
-    return torch.where(f > .2068966, f**3, (f - 16/116).div_(7.787))
+    return _below(f, 6/29, 108/841).add_(f.clamp(min=6/29)**3)
 
 # %% ../nbs/01_lab.ipynb #01-017
 _XYZ_FROM_RGB = np.array([[.412453, .357580, .180423], [.212671, .715160, .072169], [.019334, .119193, .950227]])
@@ -126,7 +130,7 @@ def lab_to_rgb(
         L, a, b = L[out], a[out], b[out]
         t = _fit_chroma(L, a, b)
         linear.movedim(1, -1)[out] = _lab_to_linear(L, t*a, t*b)
-    return _encode(linear.clamp(0, 1)).clamp(max=1)
+    return _encode(linear.clamp(0, 1)).clamp(0, 1)
 
 # %% ../nbs/01_lab.ipynb #01-050
 AB_SCALE = 110.0  # sRGB's largest |a*| and |b*| are 98.2 and 107.9; the seed recipe divides by 128

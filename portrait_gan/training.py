@@ -141,21 +141,22 @@ def make_gray(
     film = -torch.log(1 - draws[:, 1:4])  # exponential numbers, normalised: uniform over all sensitivities
     film = torch.where(kind < .75, eye, eye/2 + film/film.sum(1, keepdim=True).clamp(min=1e-6)/2)
     phone = torch.where(kind < .5, torch.tensor(REC601, device=rgb.device), eye)
-    mix = lambda planes, weights: (planes*weights[..., None, None]).sum(1, keepdim=True)
-    encoded = (kind >= .25) & (kind < .75)
-    return linear_to_L(torch.where(encoded[..., None, None], to_linear(mix(rgb, phone)), mix(light, film)))
+    mix = lambda planes, weights: sum(planes[:, c:c + 1]*weights[:, c, None, None, None] for c in range(3))
+    encoded = ((kind >= .25) & (kind < .75)).float()[..., None, None]
+    return linear_to_L(torch.lerp(mix(light, film), to_linear(mix(rgb, phone)), encoded))
 
 # %% ../nbs/04_training.ipynb #04-013
 def make_pair(
-    rgb: Tensor,  # (N,3,H,W) sRGB in [0,1]
+    squares: Tensor,  # (N,3,H,W) uint8 sRGB
     draws: Tensor,  # (N,5) random numbers of the dataset
     config: TrainConfig,
 ) -> tuple[Tensor, Tensor]:  # L (N,1,H,W) in [-1,1], real_ab (N,2,H,W) in about [-1,1]
     "The grey picture that the generator is given, and the colour it should find."
+    rgb = squares/255
     light = to_linear(rgb)
     lab = linear_to_lab(light)
     L = make_gray(rgb, light, draws) if config.grays == "mixed" else lab[:, :1]
-    if config.jitter: L = 100*(L.clamp(min=0)/100)**torch.exp(config.jitter*(2*draws[:, 4:] - 1))[..., None, None]
+    if config.jitter: L = ((L/100).clamp(min=1e-4).log()*torch.exp(config.jitter*(2*draws[:, 4:] - 1))[..., None, None]).exp()*100
     return (L/50 - 1).to(memory_format=torch.channels_last), lab[:, 1:]/config.ab_scale
 
 # %% ../nbs/04_training.ipynb #04-018
@@ -364,7 +365,7 @@ def validate(
     generator.eval()
     n, sums = min(photos or len(data), len(data)), torch.zeros(4, dtype=torch.float64)
     for i in range(0, n, config.batch_size):
-        rgb = data.cut(send_to_device(data.fetch(list(range(i, min(i + config.batch_size, n)))), device))
+        rgb = data.fetch(list(range(i, min(i + config.batch_size, n))))["squares"].to(device)/255
         L = gray_to_L(luma(rgb, REC601))/50 - 1
         real = rgb_to_lab(rgb)[:, 1:]
         fake = generator(L.to(memory_format=torch.channels_last)).float()*config.ab_scale
@@ -382,8 +383,7 @@ def sample_sheet(
     n: int = 6,  # people: the first n of the split
 ) -> Image.Image:  # three rows: grey, ours, truth
     "The same people after every epoch."
-    squares = data.cut(data.fetch(list(range(min(n, len(data))))))
-    truth = list((squares*255).round().byte().movedim(1, -1).numpy())
+    truth = list(data.fetch(list(range(min(n, len(data)))))["squares"].movedim(1, -1).numpy())
     gray = [np.asarray(Image.fromarray(t).convert("L")) for t in truth]
     ours = [colorize_gray(generator, g, min(g.shape), config.ab_scale) for g in gray]
     rows = [np.concatenate([np.repeat(g[..., None], 3, 2) for g in gray], 1), np.concatenate(ours, 1), np.concatenate(truth, 1)]
@@ -438,12 +438,11 @@ def load_checkpoint(
 def make_parts(
     batch: dict[str, Tensor],  # of Portraits, on the device
     weight: float,  # of this process's share
-    data: Portraits,
     config: TrainConfig,
     pair: Callable = make_pair,  # or a compiled one
 ) -> list[tuple[Tensor, Tensor, float]]:  # for train_step: config.accumulate parts
-    "Cut the squares, make question and answer, and divide them."
-    L, real_ab = pair(data.cut(batch), batch["draws"], config)
+    "Make question and answer, and divide them."
+    L, real_ab = pair(batch["squares"], batch["draws"], config)
     return [(a, b, weight*len(a)/len(L)) for a, b in zip(L.tensor_split(config.accumulate), real_ab.tensor_split(config.accumulate), strict=True)]
 
 def try_step(
@@ -451,7 +450,6 @@ def try_step(
     batch: dict[str, Tensor],  # of Portraits, on the device
     weight: float,  # of this process's share
     parts: int,  # to compute it in
-    data: Portraits,
     config: TrainConfig,
     gan: bool,
     pair: Callable,  # make_pair, or a compiled one
@@ -459,7 +457,7 @@ def try_step(
 ) -> tuple[dict[str, Tensor], bool, int]:  # what train_step returns; the parts it took
     "train_step, in more parts when memory is short, uncompiled when compiling fails; raises RuntimeError when that does not help."
     while True:
-        try: return *train_step(nets, make_parts(batch, weight, data, replace(config, accumulate=parts), pair), config, gan), parts
+        try: return *train_step(nets, make_parts(batch, weight, replace(config, accumulate=parts), pair), config, gan), parts
         except torch.OutOfMemoryError as e:
             if parts >= len(batch["draws"]) or nets.accelerator.num_processes > 1:
                 raise RuntimeError("out of memory: pass --checkpoint-gradients, a smaller --size or --batch-size, or a larger --accumulate") from e
@@ -492,7 +490,7 @@ def plan_steps(
     def step(gan):
         own, weight = share_of(batches[0], accelerator.process_index, accelerator.num_processes)
         batch = send_to_device(train_set.fetch(own), accelerator.device)
-        try_step(nets, batch, weight, config.accumulate, train_set, replace(config, compile=False), gan, make_pair, lambda line: None)
+        try_step(nets, batch, weight, config.accumulate, replace(config, compile=False), gan, make_pair, lambda line: None)
     a_step = (1 - config.gan_share)*clock(lambda: step(False)) + config.gan_share*clock(lambda: step(True))
     looks = min(config.valid_photos, len(valid_set))/config.batch_size
     look = looks*clock(lambda: validate(nets.best, valid_set, config, config.batch_size), 1)
@@ -550,7 +548,7 @@ def train(
                 torch.manual_seed(config.seed + step*accelerator.num_processes + accelerator.process_index)
                 for group in nets.opt_g.param_groups: group["lr"] = group["full_lr"]*lr_scale(step, config)
                 gan, now = step >= gan_starts(config, per_epoch), min(parts, most)
-                losses, finite, took = try_step(nets, batch, weight, now, train_set, config, gan, pair, tell)
+                losses, finite, took = try_step(nets, batch, weight, now, config, gan, pair, tell)
                 step += 1
                 if took > now:
                     parts = took

@@ -33,17 +33,6 @@ def double_precision(patch):
     patch(nn.modules.batchnorm._BatchNorm, "train", lambda self, mode=True: nn.Module.train(self, False))
 
 
-def equal_windows(patch):
-    "Windows as large as the (square) photos, so that the float32 arithmetic of a crop does not depend on its neighbours in the batch."
-    fetch = Portraits.fetch
-
-    def padded(self, indices):
-        batch = fetch(self, indices)
-        missing = self.short_side - batch["windows"].shape[1]
-        return batch | dict(windows=nn.functional.pad(batch["windows"], [0, 0, 0, missing, 0, missing]))
-    patch(Portraits, "__getitems__", padded)
-
-
 def note_photos(file: Path):
     "Write down every batch that the loader asks for, with the weight that goes with it."
     share, fetch, weights = training.share_of, Portraits.__getitems__, deque()
@@ -73,7 +62,6 @@ def stop_in(step: int):
 def main(data, out, config, resume=False, stop=(0, 0)):
     process = int(os.environ.get("RANK", 0))
     double_precision(setattr)
-    equal_windows(setattr)
     Path(out).mkdir(exist_ok=True)
     note_photos(Path(out)/f"seen_{process}.jsonl")
     if process == stop[0]: stop_in(stop[1])

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 from accelerate.utils import is_tensorboard_available
-from double_precision import double_precision, equal_windows
+from double_precision import double_precision
 from safetensors.torch import load_file
 
 from portrait_gan import training
@@ -78,7 +78,6 @@ def test_no_compiler_is_no_obstacle(trained, monkeypatch, tmp_path):
 def test_parts_of_a_step(trained, monkeypatch, stage):
     "In float64 with BatchNorm at rest a step in two parts is the step in one; with the GAN only D's, for G's first part meets the old D."
     double_precision(monkeypatch.setattr)
-    equal_windows(monkeypatch.setattr)
     share = float(stage == "gan")
     one, two = (trained(f"parts{n}", accumulate=n, gan_share=share, spectral_norm=False, lambda_gan=0.)[0] for n in (1, 2))
     for file in ("generator.safetensors", "discriminator.safetensors"):
