@@ -39,7 +39,7 @@ def to_uint8(
     return (rgb[0].movedim(0, -1)*255).round().clamp(0, 255).byte().cpu().numpy()
 
 # %% ../nbs/01_lab.ipynb #01-014
-def _power(x: Tensor, p: float) -> Tensor: return x.log().mul_(p).exp_()  # x**p for x > 0
+def _power(x: Tensor, p: float) -> Tensor: return x.log_().mul_(p).exp_()  # x**p for x > 0, in the place of x
 
 _JOINT = .0404482362771082  # where the two pieces of sRGB's curve meet; the standard rounds it to .04045
 

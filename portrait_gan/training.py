@@ -156,7 +156,7 @@ def make_pair(
     light = to_linear(rgb)
     lab = linear_to_lab(light)
     L = make_gray(rgb, light, draws) if config.grays == "mixed" else lab[:, :1]
-    if config.jitter: L = ((L/100).clamp(min=1e-4).log()*torch.exp(config.jitter*(2*draws[:, 4:] - 1))[..., None, None]).exp()*100
+    if config.jitter: L = (L/100).clamp_(min=1e-4).log_().mul_(torch.exp(config.jitter*(2*draws[:, 4:] - 1))[..., None, None]).exp_().mul_(100)
     return (L/50 - 1).to(memory_format=torch.channels_last), lab[:, 1:]/config.ab_scale
 
 # %% ../nbs/04_training.ipynb #04-018
