@@ -63,7 +63,7 @@ class Evaluate:
     run: Positional[str]  # a run, a checkpoint folder, or the word bundled
     data: Path | None = None  # folder made by prepare; none: the one the run was trained on
     out: Path | None = None  # folder for report.json, report.md and the figures; none: RUN/evaluation
-    epoch: int | None = None  # your own choice, by eye; none: an earlier such choice, else the lowest a*b* error on validation
+    epoch: int | None = None  # your own choice, by eye; none: an earlier such choice, else the rule's (page 05)
 
     def __call__(self) -> int:
         run = None if self.run == "bundled" else Path(self.run)
@@ -128,7 +128,7 @@ class Demo:
             config = replace(RECIPES["smoke"], batch_size=16, minutes=self.minutes, lr=3e-3, lr_encoder=3e-3, valid_photos=32)
             training.train(config, photos, self.out/"toys")
             report = evaluate_run(self.out/"toys", photos, self.out/"toys"/"evaluation")
-        ours, gray, mean = (report["scores"][k]["ab_mae"] for k in ("ours", "grey", "mean colour"))
+        ours, gray, mean = (report["scores"]["photos"][k]["ab_mae"] for k in ("ours", "grey", "mean colour"))
         print(f"drawn people never trained on: a*b* error {ours:.2f}, that is {ours/gray:.2f} × leaving them grey, {ours/mean:.2f} × the mean colour")
         print(f"look at {self.out}/toys/evaluation/sheet.jpg")
         return 0

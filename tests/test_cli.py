@@ -26,7 +26,7 @@ def test_evaluate(project, command):
     status, out, err = command("evaluate", "run", "--out", "scores", cwd=project)
     assert status == 0, err
     report = json.loads((project/"scores"/"report.json").read_text())
-    assert {"grey", "mean colour", "ours"} == set(report["scores"])
+    assert {"grey", "mean colour", "ours"} == set(report["scores"]["photos"]) == set(report["scores"]["old prints"])
     assert (project/"scores"/"report.md").read_text().strip() in out
     assert json.loads((project/"run"/"chosen.json").read_text())["checkpoint"] in os.listdir(project/"run"/"checkpoints")
 

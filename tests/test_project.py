@@ -11,7 +11,7 @@ import pytest
 
 TOOLS = Path(sys.executable).parent
 NOTEBOOKS = sorted(p.name for p in (Path(__file__).parent.parent/"nbs").glob("[0-9]*.ipynb"))
-MODULES = ["data", "lab", "generator", "discriminator", "losses", "checkpoint", "training", "evaluation", "colorize", "cli"]
+MODULES = ["data", "lab", "generator", "discriminator", "losses", "checkpoint", "training", "metrics", "evaluation", "colorize", "cli"]
 
 
 def tracked(root):
