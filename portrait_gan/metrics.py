@@ -8,6 +8,7 @@ __all__ = ['colorfulness', 'skin_mask', 'score', 'ImageFeatures', 'features_of',
 
 # %% ../nbs/04a_metrics.ipynb #04-003
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
@@ -128,7 +129,9 @@ def usual_distances(
     from torchmetrics.image.fid import FrechetInceptionDistance
     from torchmetrics.image.kid import KernelInceptionDistance
     network = 2048 if inception else _eye()
-    found = FrechetInceptionDistance(network), KernelInceptionDistance(network, subsets=1, subset_size=len(real))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that features are kept, which some hundred photos can bear
+        found = FrechetInceptionDistance(network), KernelInceptionDistance(network, subsets=1, subset_size=len(real))
     for metric in (m.to(best_device()) for m in found):
         for pictures, is_real in ((real, True), (fake, False)):
             for p in pictures: metric.update(torch.from_numpy(np.array(p)).movedim(-1, 0)[None].to(best_device()), real=is_real)
@@ -165,7 +168,8 @@ class Scores:
         "Bootstrap intervals (Efron 1979), the same photos drawn for ours and grey."
         n, rng = len(self), np.random.default_rng(0)
         drawn = [self.summary(gray, rng.multinomial(n, np.full(n, 1/n)).astype(float)) for _ in range(rounds)]
-        return {k: tuple(map(float, np.percentile([d[k] for d in drawn], (2.5, 97.5)))) for k in drawn[0] if all(d[k] is not None for d in drawn)}
+        columns = {k: [d[k] for d in drawn] for k in drawn[0]}
+        return {k: tuple(map(float, np.percentile(v, (2.5, 97.5)))) for k, v in columns.items() if None not in v}
 
 def _ratio(x, y): return x/y if y else None
 

@@ -71,7 +71,7 @@ class TrainConfig:
     "Every setting of a training run."
     recipe: Literal["default", "seed", "smoke"] = "default"  # name of the recipe these values come from
     # what the networks see
-    size: int | None = None  # side of the training square in pixels; none: 256 with an accelerator, 128 without
+    size: int | None = None  # side of the training square in pixels; none: 256 with an accelerator, 96 without
     squash: bool = False  # squash whole photos to the square instead of cropping (seed recipe)
     min_crop: float = 0.6  # smallest random crop, as a share of the photo's short side
     grays: Literal["L", "mixed"] = "mixed"  # grey the network is given: L* alone, or L*, Rec. 601, Rec. 709 and film
@@ -98,8 +98,8 @@ class TrainConfig:
     gan_loss: Literal["bce", "lsgan", "hinge"] = "hinge"  # Goodfellow et al. 2014; Mao et al. 2017; Lim and Ye 2017
     lambda_perceptual: float = 0.0  # weight of the perceptual loss (Johnson et al. 2016); 0: none
     # optimization
-    lr: float = 1e-3  # of the U-Net's decoder
-    lr_encoder: float = 5e-4  # lower: it arrives already trained
+    lr: float = 2e-3  # of the U-Net's decoder
+    lr_encoder: float = 1e-3  # lower: it arrives already trained
     lr_discriminator: float = 3e-4  # higher than the generator's at that stage: two time scales (Heusel et al. 2017)
     betas: tuple[float, float] = (0.9, 0.999)  # Adam, generator (Kingma and Ba 2015)
     betas_discriminator: tuple[float, float] = (0.5, 0.999)  # Adam, discriminator (Isola et al. 2017, section 3.3)
@@ -125,9 +125,10 @@ class TrainConfig:
 SEED = TrainConfig(  # the recipe this project started from; one generator pass a step, and logits where it had sigmoid + BCELoss
     recipe="seed", size=768, squash=True, grays="L", jitter=0.0, ab_scale=128.0, batch_size=3, epochs=46, gan_share=1.0,
     encoder="efficientnet-b5", filters=(4, 4, 4, 4), spectral_norm=False, ema=0.0, pixel_loss="l1_sum", lambda_l1=10.0, lambda_gan=1.0,
-    gan_loss="bce", lr_encoder=1e-3, lr_discriminator=1e-3, betas_discriminator=(0.9, 0.999), weight_decay=0.0, schedule="constant", warmup=0.0)
+    gan_loss="bce", lr=1e-3, lr_encoder=1e-3, lr_discriminator=1e-3, betas_discriminator=(0.9, 0.999), weight_decay=0.0, schedule="constant", warmup=0.0)
 SMOKE = TrainConfig(  # the same code in seconds: what tests run
-    recipe="smoke", size=64, batch_size=8, epochs=3, encoder_weights=None, filters=(8, 16, 16, 16), ema=0.9, valid_photos=16)
+    recipe="smoke", size=64, batch_size=8, epochs=3, encoder_weights=None, filters=(8, 16, 16, 16), ema=0.9, lr=1e-3,
+    lr_encoder=5e-4, valid_photos=16)
 RECIPES = {c.recipe: c for c in (TrainConfig(), SEED, SMOKE)}
 
 # %% ../nbs/04_training.ipynb #04-011
@@ -597,7 +598,7 @@ def _begin(config: TrainConfig, data: Path, run: Path, resume: bool, tell) -> tu
             tell(f"resuming from {found}, with the settings the run began with")
             return read_config(run), found
         tell(f"warning: {run} has no valid checkpoint; beginning anew")
-    if config.size is None: config = replace(config, size=128 if best_device() == "cpu" else 256)
+    if config.size is None: config = replace(config, size=96 if best_device() == "cpu" else 256)
     if config.size < 32: raise ValueError(f"size is {config.size}; the networks need at least 32 pixels")
     cached = Portraits(data, "train", config.size)
     if cached.short_side < config.size:

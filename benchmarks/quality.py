@@ -1,0 +1,143 @@
+"""Which recipe colours best? Every recipe on the same photos, from the same pretrained encoder, scored as page 05 does.
+
+`seed` and `default` are the package's recipes; `pix2pix` is the one most readers know from tutorials (Isola et al. 2017): GAN from
+the first step, 100 · mean L1, a PatchGAN with BatchNorm, Adam 2e-4. All learn at one size. With `--equal images` all see as many photos
+as the slowest sees in --minutes; with `--equal minutes` all train as long. `--variant` adds `default` with other settings:
+
+    python benchmarks/quality.py --photos PHOTOS --out DIR
+    python benchmarks/quality.py --photos PHOTOS --out DIR --recipes default --equal minutes --split valid --variant "huber pixel_loss=huber"
+
+The epoch is the last one for all: nothing is chosen. `--leave-out pixabay` keeps a source (the file name up to `_`) out of training and
+scores on it alone. A second call goes on where the first stopped."""
+import json
+import os
+import resource
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import tyro
+from accelerate.state import AcceleratorState, GradientState
+from common import clock, table
+from PIL import Image
+from skimage import data as skdata
+
+from portrait_gan.checkpoint import list_checkpoints
+from portrait_gan.data import Portraits, atomic_write, prepare, toy_portraits
+from portrait_gan.evaluation import (
+    comparison_sheet,
+    gray_baseline,
+    load_colorizer,
+    mean_color,
+    mean_color_baseline,
+    read_photos,
+    score_sets,
+    scores_markdown,
+)
+from portrait_gan.generator import LITE, best_device
+from portrait_gan.training import RECIPES, TrainConfig, make_accelerator, plan_steps, train
+
+PIX2PIX = TrainConfig(
+    min_crop=.9, grays="L", jitter=0., gan_share=1., spectral_norm=False, ema=0., lambda_l1=100., lambda_gan=1., gan_loss="bce", lr=2e-4,
+    lr_encoder=2e-4, lr_discriminator=2e-4, betas=(.5, .999), betas_discriminator=(.5, .999), weight_decay=0., schedule="constant", warmup=0.)
+
+
+def parse_variant(text: str) -> tuple[str, TrainConfig]:
+    "`name key=value …`: `default` with other settings; values as in Python."
+    name, *changes = text.split()
+    settings = {}
+    for change in changes:
+        key, value = change.split("=")
+        try: settings[key] = json.loads(value)
+        except json.JSONDecodeError: settings[key] = value
+        if isinstance(settings[key], list): settings[key] = tuple(settings[key])
+    return name, replace(RECIPES["default"], **settings)
+
+
+def without(cache: Path, out: Path, sources: tuple[str, ...]) -> Path:
+    "The same cache whose test split is the photos of `sources`, none of which is trained on."
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("journal.jsonl", "report.json"): shutil.copy(cache/name, out/name)
+    if not (out/"pixels.bin").exists(): os.link(cache/"pixels.bin", out/"pixels.bin")
+    head, *rows = (cache/"split.csv").read_text().splitlines()
+    foreign = [r for r in rows if Path(r.split(",")[0]).name.split("_")[0] in sources]
+    own = [r for r in rows if r not in set(foreign) and not r.endswith(",test")]
+    with atomic_write(out/"split.csv", "w") as f: f.write("\n".join([head, *own, *(r.rsplit(",", 1)[0] + ",test" for r in foreign)]) + "\n")
+    return out
+
+
+def steps_in(config: TrainConfig, cache: Path) -> int:
+    "How many steps `config.minutes` hold."
+    AcceleratorState._reset_state(True)
+    GradientState._reset_state()
+    train_set = Portraits(cache, "train", config.size, True, config.squash, config.min_crop)
+    return plan_steps(config, train_set, Portraits(cache, "valid", config.size, squash=config.squash), make_accelerator())
+
+
+def run_recipe(config: TrainConfig, cache: Path, out: Path) -> dict:  # seconds and peak memory, written by the process that trained
+    "Train in a process of its own, so that its memory can be told; a finished run is taken as it is."
+    if (out/"cost.json").exists(): return json.loads((out/"cost.json").read_text())
+    device = best_device()
+    begun = clock(device)
+    train(config, cache, out, resume=True)
+    peak = torch.cuda.max_memory_allocated() if device == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*1024
+    cost = dict(seconds=clock(device) - begun, peak=peak)
+    with atomic_write(out/"cost.json", "w") as f: json.dump(cost, f)
+    return cost
+
+
+def main(
+    photos: Path,  # a folder with photos (a manifest.csv beside it tells whose)
+    out: Path,  # folder for the cache, the runs, quality.json, quality.md and sheets
+    minutes: float = 25.0,  # of each recipe, or of the slowest
+    equal: Literal["images", "minutes"] = "images",
+    recipes: tuple[str, ...] = ("seed", "pix2pix", "default"),
+    variant: tuple[str, ...] = (),  # more of them: "name key=value …"
+    size: int | None = None,  # side of the training squares; none: 256 with an accelerator, 128 without
+    split: Literal["valid", "test"] = "test",  # scored on; what is decided is decided on valid
+    leave_out: tuple[str, ...] = (),  # sources that are not trained on, and scored on alone
+    encoder: str = LITE,
+    encoder_weights: str | None = "imagenet",  # none: from scratch, which supports no claim
+    seed: int = 0,
+):
+    "Train every recipe and print the table."
+    device = best_device()
+    size = size or (128 if device == "cpu" else 256)
+    prepare(photos, out/"cache", 256)
+    cache = without(out/"cache", out/f"without_{'_'.join(leave_out)}", leave_out) if leave_out else out/"cache"
+    configs = {name: PIX2PIX if name == "pix2pix" else RECIPES[name] for name in recipes} | dict(map(parse_variant, variant))
+    configs = {name: replace(c, size=c.size if c.size not in (None, 768) else size, encoder=encoder, encoder_weights=encoder_weights, minutes=minutes,
+                             seed=seed, keep_every=1000, keep_last=1) for name, c in configs.items()}
+    steps = {name: steps_in(c, cache) for name, c in configs.items()}
+    if equal == "images":
+        images = min(steps[name]*c.batch_size for name, c in configs.items())
+        steps = {name: images//c.batch_size for name, c in configs.items()}
+    costs, runs = {}, out/("runs" + "_without"*bool(leave_out))
+    for name, c in configs.items():
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            costs[name] = pool.submit(run_recipe, replace(c, minutes=None, total_steps=steps[name]), cache, runs/name).result()
+    truth = read_photos(cache, split)
+    colorizers = {"grey": gray_baseline, "mean colour": mean_color_baseline(mean_color(read_photos(cache, "train", 200)))}
+    colorizers |= {name: load_colorizer(list_checkpoints(runs/name)[-1])[0] for name in configs}
+    scores = score_sets(colorizers, truth)
+    result = dict(split=split, minutes=minutes, equal=equal, size=size, leave_out=leave_out, encoder_weights=encoder_weights,
+                  costs=costs, steps=steps, scores=scores)
+    with atomic_write(out/"quality.json", "w") as f: json.dump(result, f, indent=1)
+    lines = [line for where, found in scores.items() if found
+             for line in ("", f"**{where}** ({found['grey']['n']}, {split} split)", "", *scores_markdown(found))]
+    with atomic_write(out/"quality.md", "w") as f: f.write("\n".join(lines) + "\n")
+    people = [np.asarray(Image.fromarray(skdata.astronaut()).resize((192, 192))), *toy_portraits(5, 192, seed=8)]
+    for name, colorize in colorizers.items():
+        with atomic_write(out/"sheets"/f"{name}.jpg") as f: comparison_sheet(colorize, truth[:24:2]).save(f, "JPEG", quality=90)
+        with atomic_write(out/"sheets"/f"{name}_free.jpg") as f: comparison_sheet(colorize, people).save(f, "JPEG", quality=90)
+    print("\n".join(lines))
+    table(device, ["recipe" + " (from scratch)"*(encoder_weights is None), "photos seen", "minutes", "peak memory, GB"],
+          [[name, steps[name]*c.batch_size, f"{costs[name]['seconds']/60:.1f}", f"{costs[name]['peak']/1e9:.2f}"] for name, c in configs.items()])
+
+
+if __name__ == "__main__": tyro.cli(main)
