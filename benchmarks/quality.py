@@ -8,13 +8,13 @@ as the slowest sees in --minutes; with `--equal minutes` all train as long. `--v
     python benchmarks/quality.py --photos PHOTOS --out DIR --recipes default --equal minutes --split valid --variant "huber pixel_loss=huber"
 
 The epoch is the last one for all: nothing is chosen. `--leave-out pixabay` keeps a source (the file name up to `_`) out of training and
-scores on it alone. A second call goes on where the first stopped."""
+scores on it alone. One seed each: the intervals are of the photos, not of the training. A second call goes on where the first stopped."""
 import json
 import os
 import resource
 import shutil
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 import tyro
 from accelerate.state import AcceleratorState, GradientState
-from common import clock, table
+from common import table
 from PIL import Image
 from skimage import data as skdata
 
@@ -40,10 +40,10 @@ from portrait_gan.evaluation import (
     scores_markdown,
 )
 from portrait_gan.generator import LITE, best_device
-from portrait_gan.training import RECIPES, TrainConfig, make_accelerator, plan_steps, train
+from portrait_gan.training import RECIPES, TrainConfig, make_accelerator, plan_steps, read_config, train
 
 PIX2PIX = TrainConfig(
-    min_crop=.9, grays="L", jitter=0., gan_share=1., spectral_norm=False, ema=0., lambda_l1=100., lambda_gan=1., gan_loss="bce", lr=2e-4,
+    min_crop=.9, grays="L", jitter=0., old=0., gan_share=1., spectral_norm=False, ema=0., lambda_l1=100., lambda_gan=1., gan_loss="bce", lr=2e-4,
     lr_encoder=2e-4, lr_discriminator=2e-4, betas=(.5, .999), betas_discriminator=(.5, .999), weight_decay=0., schedule="constant", warmup=0.)
 
 
@@ -65,8 +65,9 @@ def without(cache: Path, out: Path, sources: tuple[str, ...]) -> Path:
     for name in ("journal.jsonl", "report.json"): shutil.copy(cache/name, out/name)
     if not (out/"pixels.bin").exists(): os.link(cache/"pixels.bin", out/"pixels.bin")
     head, *rows = (cache/"split.csv").read_text().splitlines()
-    foreign = [r for r in rows if Path(r.split(",")[0]).name.split("_")[0] in sources]
-    own = [r for r in rows if r not in set(foreign) and not r.endswith(",test")]
+    is_foreign = [Path(r.split(",")[0]).name.split("_")[0] in sources for r in rows]
+    foreign = [r for r, f in zip(rows, is_foreign, strict=True) if f]
+    own = [r for r, f in zip(rows, is_foreign, strict=True) if not f and not r.endswith(",test")]
     with atomic_write(out/"split.csv", "w") as f: f.write("\n".join([head, *own, *(r.rsplit(",", 1)[0] + ",test" for r in foreign)]) + "\n")
     return out
 
@@ -79,15 +80,18 @@ def steps_in(config: TrainConfig, cache: Path) -> int:
     return plan_steps(config, train_set, Portraits(cache, "valid", config.size, squash=config.squash), make_accelerator())
 
 
-def run_recipe(config: TrainConfig, cache: Path, out: Path) -> dict:  # seconds and peak memory, written by the process that trained
-    "Train in a process of its own, so that its memory can be told; a finished run is taken as it is."
-    if (out/"cost.json").exists(): return json.loads((out/"cost.json").read_text())
-    device = best_device()
-    begun = clock(device)
+def run_recipe(config: TrainConfig, cache: Path, out: Path) -> dict:  # steps, seconds of its epochs, peak memory in bytes
+    "Train in a process of its own, so that its memory can be told; a finished run of the same settings is taken as it is."
+    settings = json.loads(json.dumps(asdict(config) | dict(total_steps=None)))  # how many steps fill the minutes differs from call to call
+    if (out/"cost.json").exists():
+        cost = json.loads((out/"cost.json").read_text())
+        if cost["settings"] != settings: raise SystemExit(f"{out} was trained with other settings: name another --out")
+        return cost
     train(config, cache, out, resume=True)
-    peak = torch.cuda.max_memory_allocated() if device == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*1024
-    cost = dict(seconds=clock(device) - begun, peak=peak)
-    with atomic_write(out/"cost.json", "w") as f: json.dump(cost, f)
+    peak = torch.cuda.max_memory_allocated() if best_device() == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*1024
+    with open(out/"timings.jsonl") as f: seconds = sum(json.loads(line)["seconds"] for line in f)
+    cost = dict(settings=settings, steps=read_config(out).total_steps, seconds=seconds, peak=peak)
+    with atomic_write(out/"cost.json", "w") as f: json.dump(cost, f, indent=1)
     return cost
 
 
@@ -106,38 +110,40 @@ def main(
     seed: int = 0,
 ):
     "Train every recipe and print the table."
+    if leave_out and split == "valid": raise SystemExit("the sources that are left out make a test split: pass --split test")
     device = best_device()
     size = size or (128 if device == "cpu" else 256)
     prepare(photos, out/"cache", 256)
-    cache = without(out/"cache", out/f"without_{'_'.join(leave_out)}", leave_out) if leave_out else out/"cache"
+    apart = "".join(f"_{s}" for s in leave_out)
+    cache = without(out/"cache", out/f"cache_without{apart}", leave_out) if leave_out else out/"cache"
+    truth = read_photos(cache, split)
     configs = {name: PIX2PIX if name == "pix2pix" else RECIPES[name] for name in recipes} | dict(map(parse_variant, variant))
-    configs = {name: replace(c, size=c.size if c.size not in (None, 768) else size, encoder=encoder, encoder_weights=encoder_weights, minutes=minutes,
-                             seed=seed, keep_every=1000, keep_last=1) for name, c in configs.items()}
+    common = dict(encoder=encoder, encoder_weights=encoder_weights, minutes=minutes, seed=seed, keep_every=1000, keep_last=1)
+    configs = {name: replace(c, size=size if c.size in (None, 768) else c.size, **common) for name, c in configs.items()}
     steps = {name: steps_in(c, cache) for name, c in configs.items()}
     if equal == "images":
         images = min(steps[name]*c.batch_size for name, c in configs.items())
         steps = {name: images//c.batch_size for name, c in configs.items()}
-    costs, runs = {}, out/("runs" + "_without"*bool(leave_out))
+    costs, runs = {}, out/(f"runs_without{apart}" if leave_out else "runs")
     for name, c in configs.items():
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             costs[name] = pool.submit(run_recipe, replace(c, minutes=None, total_steps=steps[name]), cache, runs/name).result()
-    truth = read_photos(cache, split)
     colorizers = {"grey": gray_baseline, "mean colour": mean_color_baseline(mean_color(read_photos(cache, "train", 200)))}
     colorizers |= {name: load_colorizer(list_checkpoints(runs/name)[-1])[0] for name in configs}
     scores = score_sets(colorizers, truth)
     result = dict(split=split, minutes=minutes, equal=equal, size=size, leave_out=leave_out, encoder_weights=encoder_weights,
-                  costs=costs, steps=steps, scores=scores)
-    with atomic_write(out/"quality.json", "w") as f: json.dump(result, f, indent=1)
+                  costs=costs, scores=scores)
+    with atomic_write(out/f"quality{apart}.json", "w") as f: json.dump(result, f, indent=1)
     lines = [line for where, found in scores.items() if found
              for line in ("", f"**{where}** ({found['grey']['n']}, {split} split)", "", *scores_markdown(found))]
-    with atomic_write(out/"quality.md", "w") as f: f.write("\n".join(lines) + "\n")
+    with atomic_write(out/f"quality{apart}.md", "w") as f: f.write("\n".join(lines) + "\n")
     people = [np.asarray(Image.fromarray(skdata.astronaut()).resize((192, 192))), *toy_portraits(5, 192, seed=8)]
     for name, colorize in colorizers.items():
-        with atomic_write(out/"sheets"/f"{name}.jpg") as f: comparison_sheet(colorize, truth[:24:2]).save(f, "JPEG", quality=90)
+        with atomic_write(out/"sheets"/f"{name}{apart}.jpg") as f: comparison_sheet(colorize, truth[:24:2]).save(f, "JPEG", quality=90)
         with atomic_write(out/"sheets"/f"{name}_free.jpg") as f: comparison_sheet(colorize, people).save(f, "JPEG", quality=90)
     print("\n".join(lines))
     table(device, ["recipe" + " (from scratch)"*(encoder_weights is None), "photos seen", "minutes", "peak memory, GB"],
-          [[name, steps[name]*c.batch_size, f"{costs[name]['seconds']/60:.1f}", f"{costs[name]['peak']/1e9:.2f}"] for name, c in configs.items()])
+          [[name, cost["steps"]*configs[name].batch_size, f"{cost['seconds']/60:.1f}", f"{cost['peak']/1e9:.2f}"] for name, cost in costs.items()])
 
 
 if __name__ == "__main__": tyro.cli(main)

@@ -627,12 +627,12 @@ class Portraits(Dataset):
 
     def fetch(self,
         indices: list[int],  # which ones
-    ) -> dict[str, Tensor]:  # squares (N,3,size,size) uint8; draws (N,5) float32 in [0,1)
+    ) -> dict[str, Tensor]:  # squares (N,3,size,size) uint8; draws (N,11) float32 in [0,1)
         "The squares of a batch, and its random numbers."
         chance, (heights, widths) = self._chance()[indices], self.places[indices, 1:].T
         if self.squash: h, w = heights, widths
         else: h = w = (np.minimum(heights, widths)*(self.min_crop + (1 - self.min_crop)*chance[:, 0])).round().astype(int).clip(1)
-        tops, lefts = ((chance[:, 1:3].T*(np.stack([heights, widths]) - [h, w])).round().astype(int))
+        tops, lefts = (chance[:, 1:3].T*(np.stack([heights, widths]) - [h, w])).round().astype(int)
         squares = torch.empty(len(indices), 3, self.size, self.size, dtype=torch.uint8)
         for k, i in enumerate(indices):
             square = crop_square(self.photo(i), tops[k], lefts[k], h[k], w[k], self.size)
@@ -642,9 +642,9 @@ class Portraits(Dataset):
     __getitems__ = fetch  # how a DataLoader asks for a whole batch
 
     def _chance(self):
-        "Crop size, place down and across, flip, five draws: a row for each photo."
+        "Crop size, place down and across, flip, eleven draws: a row for each photo."
         epoch = self.epoch if self.augment else 0
-        if self._drawn[0] != epoch: self._drawn = epoch, np.random.default_rng((self.seed, epoch)).random((len(self), 9), np.float32)
+        if self._drawn[0] != epoch: self._drawn = epoch, np.random.default_rng((self.seed, epoch)).random((len(self), 15), np.float32)
         if self.augment: return self._drawn[1]
         return np.concatenate([np.tile(np.float32([1, .5, .5, 1]), (len(self), 1)), self._drawn[1][:, 4:]], 1)
 

