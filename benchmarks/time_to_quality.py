@@ -24,9 +24,10 @@ from seed_loop import seed_loader, seed_networks, seed_step
 
 from portrait_gan.checkpoint import list_checkpoints
 from portrait_gan.data import atomic_write
-from portrait_gan.evaluation import evaluate, gray_baseline, load_colorizer, read_photos, to_gray
+from portrait_gan.evaluation import gray_baseline, load_colorizer, read_photos, to_gray
 from portrait_gan.generator import LITE, best_device, colorize_gray
 from portrait_gan.lab import lab_to_rgb, rgb_to_lab, to_tensor, to_uint8
+from portrait_gan.metrics import score
 from portrait_gan.training import TrainConfig, train
 
 
@@ -44,8 +45,9 @@ def scores(
     colorize: Callable,  # the second to the first
 ) -> dict[str, float]:  # ab_mae in a*b* units; colorfulness, a share of the truth's
     "Mean scores over photos."
-    mean = evaluate(colorize, truth, gray, quick=True).summary()
-    return dict(ab_mae=mean["ab_mae"], colorfulness=mean["colorfulness_ratio"])
+    found = [score(t, colorize(g), quick=True) for t, g in zip(truth, gray, strict=True)]
+    mean = {k: float(np.mean([s[k] for s in found])) for k in found[0]}
+    return dict(ab_mae=mean["ab_mae"], colorfulness=mean["colorfulness"]/mean["colorfulness_truth"])
 
 
 def run_seed(
