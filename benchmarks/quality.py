@@ -43,9 +43,9 @@ from portrait_gan.generator import LITE, best_device
 from portrait_gan.training import RECIPES, TrainConfig, make_accelerator, plan_steps, read_config, train
 
 PIX2PIX = TrainConfig(
-    min_crop=.9, grays="L", jitter=0., old=0., gan_share=1., gan_least=0, spectral_norm=False, ema=0., lambda_l1=100., lambda_gan=1.,
-    gan_loss="bce", lr=2e-4, lr_encoder=2e-4, lr_discriminator=2e-4, betas=(.5, .999), betas_discriminator=(.5, .999), weight_decay=0.,
-    schedule="constant", warmup=0.)
+    min_crop=.9, grays="L", jitter=0., old=0., gan_share=1., gan_least=0, filters=(64, 128, 256, 512), spectral_norm=False, ema=0.,
+    rebalance=0., lambda_l1=100., lambda_gan=1., gan_loss="bce", lr=2e-4, lr_encoder=2e-4, lr_discriminator=2e-4, betas=(.5, .999),
+    betas_discriminator=(.5, .999), weight_decay=0., schedule="constant", warmup=0.)
 
 
 def parse_variant(text: str) -> tuple[str, TrainConfig]:
@@ -79,6 +79,14 @@ def steps_in(config: TrainConfig, cache: Path) -> int:
     GradientState._reset_state()
     train_set = Portraits(cache, "train", config.size, True, config.squash, config.min_crop)
     return plan_steps(config, train_set, Portraits(cache, "valid", config.size, squash=config.squash), make_accelerator())
+
+
+def images_seen(configs: dict[str, TrainConfig], cache: Path, note: Path) -> int:
+    "As many as the slowest sees in its minutes; noted, so that recipes of a later call see as many."
+    if not note.exists():
+        images = min(steps_in(c, cache)*c.batch_size for c in configs.values())
+        with atomic_write(note, "w") as f: json.dump(images, f)
+    return json.loads(note.read_text())
 
 
 def run_recipe(config: TrainConfig, cache: Path, out: Path) -> dict:  # steps, seconds of its epochs, peak memory in bytes
@@ -121,11 +129,12 @@ def main(
     configs = {name: PIX2PIX if name == "pix2pix" else RECIPES[name] for name in recipes} | dict(map(parse_variant, variant))
     common = dict(encoder=encoder, encoder_weights=encoder_weights, minutes=minutes, seed=seed, keep_every=1000, keep_last=1)
     configs = {name: replace(c, size=size if c.size in (None, 768) else c.size, **common) for name, c in configs.items()}
-    steps = {name: steps_in(c, cache) for name, c in configs.items()}
+    runs = out/(f"runs_without{apart}" if leave_out else "runs")
     if equal == "images":
-        images = min(steps[name]*c.batch_size for name, c in configs.items())
+        images = images_seen(configs, cache, runs/"images.json")
         steps = {name: images//c.batch_size for name, c in configs.items()}
-    costs, runs = {}, out/(f"runs_without{apart}" if leave_out else "runs")
+    else: steps = {name: steps_in(c, cache) for name, c in configs.items()}
+    costs = {}
     for name, c in configs.items():
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             costs[name] = pool.submit(run_recipe, replace(c, minutes=None, total_steps=steps[name]), cache, runs/name).result()

