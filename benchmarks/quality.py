@@ -48,8 +48,8 @@ PIX2PIX = TrainConfig(
     betas_discriminator=(.5, .999), weight_decay=0., schedule="constant", warmup=0.)
 
 
-def parse_variant(text: str) -> tuple[str, TrainConfig]:
-    "`name key=value …`: `default` with other settings; values as in Python."
+def parse_variant(text: str, base: TrainConfig) -> tuple[str, TrainConfig]:
+    "`name key=value …`: `base` with other settings; values as in JSON."
     name, *changes = text.split()
     settings = {}
     for change in changes:
@@ -57,7 +57,7 @@ def parse_variant(text: str) -> tuple[str, TrainConfig]:
         try: settings[key] = json.loads(value)
         except json.JSONDecodeError: settings[key] = value
         if isinstance(settings[key], list): settings[key] = tuple(settings[key])
-    return name, replace(RECIPES["default"], **settings)
+    return name, replace(base, **settings)
 
 
 def without(cache: Path, out: Path, sources: tuple[str, ...]) -> Path:
@@ -106,13 +106,14 @@ def run_recipe(config: TrainConfig, cache: Path, out: Path) -> dict:  # steps, s
 
 def main(
     photos: Path,  # a folder with photos (a manifest.csv beside it tells whose)
-    out: Path,  # folder for the cache, the runs, quality.json, quality.md and sheets
+    out: Path,  # folder for the cache, the runs, quality.json, quality.md, photos.jpg and free.jpg
     minutes: float = 25.0,  # of each recipe, or of the slowest
     equal: Literal["images", "minutes"] = "images",
     recipes: tuple[str, ...] = ("seed", "pix2pix", "default"),
     variant: tuple[str, ...] = (),  # more of them: "name key=value …"
     size: int | None = None,  # side of the training squares; none: 256 with an accelerator, 128 without
     split: Literal["valid", "test"] = "test",  # scored on; what is decided is decided on valid
+    n: int | None = None,  # score on so many photos of it; none: all
     leave_out: tuple[str, ...] = (),  # sources that are not trained on, and scored on alone
     encoder: str = LITE,
     encoder_weights: str | None = "imagenet",  # none: from scratch, which supports no claim
@@ -125,10 +126,10 @@ def main(
     prepare(photos, out/"cache", 256)
     apart = "".join(f"_{s}" for s in leave_out)
     cache = without(out/"cache", out/f"cache_without{apart}", leave_out) if leave_out else out/"cache"
-    truth = read_photos(cache, split)
-    configs = {name: PIX2PIX if name == "pix2pix" else RECIPES[name] for name in recipes} | dict(map(parse_variant, variant))
-    common = dict(encoder=encoder, encoder_weights=encoder_weights, minutes=minutes, seed=seed, keep_every=1000, keep_last=1)
-    configs = {name: replace(c, size=size if c.size in (None, 768) else c.size, **common) for name, c in configs.items()}
+    truth = read_photos(cache, split, n)
+    common = dict(size=size, encoder=encoder, encoder_weights=encoder_weights, minutes=minutes, seed=seed, keep_every=1000, keep_last=1)
+    configs = {name: replace(PIX2PIX if name == "pix2pix" else RECIPES[name], **common) for name in recipes}
+    configs |= dict(parse_variant(v, replace(RECIPES["default"], **common)) for v in variant)
     runs = out/(f"runs_without{apart}" if leave_out else "runs")
     if equal == "images":
         images = images_seen(configs, cache, runs/"images.json")
@@ -147,10 +148,9 @@ def main(
     lines = [line for where, found in scores.items() if found
              for line in ("", f"**{where}** ({found['grey']['n']}, {split} split)", "", *scores_markdown(found))]
     with atomic_write(out/f"quality{apart}.md", "w") as f: f.write("\n".join(lines) + "\n")
-    people = [np.asarray(Image.fromarray(skdata.astronaut()).resize((192, 192))), *toy_portraits(5, 192, seed=8)]
-    for name, colorize in colorizers.items():
-        with atomic_write(out/"sheets"/f"{name}{apart}.jpg") as f: comparison_sheet(colorize, truth[:24:2]).save(f, "JPEG", quality=90)
-        with atomic_write(out/"sheets"/f"{name}_free.jpg") as f: comparison_sheet(colorize, people).save(f, "JPEG", quality=90)
+    free = [np.asarray(Image.fromarray(skdata.astronaut()).resize((192, 192))), *toy_portraits(5, 192, seed=8)]
+    for name, people in (("photos", truth[:24:2]), ("free", free)):  # free: of pictures that may be shown
+        with atomic_write(out/f"{name}{apart}.jpg") as f: comparison_sheet(colorizers, people).save(f, "JPEG", quality=90)
     print("\n".join(lines))
     table(device, ["recipe" + " (from scratch)"*(encoder_weights is None), "photos seen", "minutes", "peak memory, GB"],
           [[name, cost["steps"]*configs[name].batch_size, f"{cost['seconds']/60:.1f}", f"{cost['peak']/1e9:.2f}"] for name, cost in costs.items()])

@@ -221,6 +221,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'portrait_gan.metrics.Scores.summary': ('metrics.html#scores.summary', 'portrait_gan/metrics.py'),
                                       'portrait_gan.metrics._cascade': ('metrics.html#_cascade', 'portrait_gan/metrics.py'),
                                       'portrait_gan.metrics._eye': ('metrics.html#_eye', 'portrait_gan/metrics.py'),
+                                      'portrait_gan.metrics._lpips': ('metrics.html#_lpips', 'portrait_gan/metrics.py'),
                                       'portrait_gan.metrics._share': ('metrics.html#_share', 'portrait_gan/metrics.py'),
                                       'portrait_gan.metrics._squash': ('metrics.html#_squash', 'portrait_gan/metrics.py'),
                                       'portrait_gan.metrics._ssim': ('metrics.html#_ssim', 'portrait_gan/metrics.py'),

@@ -10,7 +10,7 @@ __all__ = ['Colorize', 'COLUMNS', 'read_photos', 'to_gray', 'to_old_gray', 'gray
 # %% ../nbs/05_evaluation.ipynb #05-003
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -145,13 +145,14 @@ def _grid(rows: dict[str, list[np.ndarray]], height: int) -> Image.Image:
 
 # %% ../nbs/05_evaluation.ipynb #05-028
 def comparison_sheet(
-    colorize: Colorize,
+    colorizers: dict[str, Colorize],  # by name
     photos: list[np.ndarray],  # (H,W,3) uint8, of any shapes
     height: int = 160,  # of a row, pixels
 ) -> Image.Image:
-    "Three rows: grey, ours, truth."
+    "A row of greys, a row of each colouriser's answers, a row of truths."
     grays = [to_gray(p) for p in photos]
-    return _grid(dict(grey=[gray_baseline(g) for g in grays], ours=[colorize(g) for g in grays], truth=photos), height)
+    answers = {name: [colorize(g) for g in grays] for name, colorize in ({"grey": gray_baseline} | colorizers).items()}
+    return _grid(answers | dict(truth=photos), height)
 
 def epoch_sheet(
     run: str | Path,  # a run's folder
@@ -220,7 +221,7 @@ def evaluate_run(
     report = dict(model="bundled weights" if path is None else Path(path).absolute().name, checkpoint=chosen and chosen["checkpoint"],
                   recipe=config.get("train", {}).get("recipe"), encoder=config["encoder"], size=config["size"],
                   mean_color=list(ab), scores=scores, selection=chosen)
-    figures = {"sheet.jpg": comparison_sheet(colorize, read_photos(data, "test", 6))}
+    figures = {"sheet.jpg": comparison_sheet({"ours": colorize}, read_photos(data, "test", 6))}
     if is_run: figures |= {"epochs.jpg": epoch_sheet(path, read_photos(data, "valid", 6)), "curves.png": training_curves(path)}
     report["figures"] = list(figures)
     _write_report(report, figures, Path(out))
@@ -249,6 +250,7 @@ COLUMNS = dict(ab_mae_ratio="a\\*b\\* MAE × grey ↓", skin_ab_mae_ratio="skin 
 
 def scores_markdown(
     scores: dict[str, dict],  # of one set: colouriser -> n, summary, intervals
+    columns: Sequence[str] = tuple(COLUMNS),  # numbers of the summary
 ) -> list[str]:  # lines
     "A table with 95 % intervals."
     def cell(s, k):
@@ -256,8 +258,8 @@ def scores_markdown(
         digits = 1 if k in ("psnr", "delta_cf") else 3 if k == "ssim" else 2
         low, high = s["intervals"].get(k, (0, 0))
         return f"{s[k]:.{digits}f}" + f" ({low:.{digits}f}–{high:.{digits}f})"*(high > low)
-    return ["| | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---:|"*len(COLUMNS),
-            *(f"| {name} | " + " | ".join(cell(s, k) for k in COLUMNS) + " |" for name, s in scores.items())]
+    return ["| | " + " | ".join(COLUMNS[k] for k in columns) + " |", "|---|" + "---:|"*len(columns),
+            *(f"| {name} | " + " | ".join(cell(s, k) for k in columns) + " |" for name, s in scores.items())]
 
 def report_markdown(
     report: dict,  # of evaluate_run

@@ -132,22 +132,31 @@ def kid(
 # %% ../nbs/04a_metrics.ipynb #04-032
 def usual_distances(
     fake: list[np.ndarray],  # (H,W,3) uint8 answers
-    real: list[np.ndarray],  # (H,W,3) uint8 photos
-    inception: bool = False,  # the field's network, which is downloaded, instead of ours
-) -> dict[str, float]:  # fid; kid, unpaired
-    "FID (Heusel et al. 2017) and unpaired KID by torchmetrics; raises ImportError without it, OSError when Inception cannot be had."
+    real: list[np.ndarray],  # (H,W,3) uint8 photos they were made from, in the same order
+    download: bool = False,  # the field's networks, Inception and (for LPIPS) AlexNet, instead of ours
+) -> dict[str, float]:  # fid; kid, unpaired; with download also lpips
+    "FID (Heusel et al. 2017), unpaired KID and LPIPS by torchmetrics; raises ImportError without it, OSError when a network cannot be had."
     from torchmetrics.image.fid import FrechetInceptionDistance
     from torchmetrics.image.kid import KernelInceptionDistance
-    network = 2048 if inception else _eye()
+    network, device = 2048 if download else _eye(), best_device()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that features are kept, which some hundred photos can bear
-        found = FrechetInceptionDistance(network), KernelInceptionDistance(network, subsets=1, subset_size=len(real))
-    for metric in (m.to(best_device()) for m in found):
+        crowds = FrechetInceptionDistance(network).to(device), KernelInceptionDistance(network, subsets=1, subset_size=len(real)).to(device)
+    as_tensor = lambda picture: torch.from_numpy(np.array(picture)).movedim(-1, 0)[None].to(device)
+    for metric in crowds:
         for pictures, is_real in ((real, True), (fake, False)):
-            for p in pictures: metric.update(torch.from_numpy(np.array(p)).movedim(-1, 0)[None].to(best_device()), real=is_real)
-    return dict(fid=float(found[0].compute()), kid=float(found[1].compute()[0]))
+            for p in pictures: metric.update(as_tensor(p), real=is_real)
+    found = dict(fid=float(crowds[0].compute()), kid=float(crowds[1].compute()[0]))
+    return found | dict(lpips=_lpips(map(as_tensor, fake), map(as_tensor, real))) if download else found
 
-# %% ../nbs/04a_metrics.ipynb #04-037
+def _lpips(fake, real):
+    "Mean LPIPS of pairs (1,3,H,W) uint8."
+    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+    metric = LearnedPerceptualImagePatchSimilarity("alex", normalize=True).to(best_device())
+    for pair in zip(fake, real, strict=True): metric.update(*(p/255 for p in pair))
+    return float(metric.compute())
+
+# %% ../nbs/04a_metrics.ipynb #04-039
 @dataclass
 class Scores:
     "What one colouriser got on each photo."
@@ -199,7 +208,7 @@ def compare(
     except ImportError: real = fake = None
     return Scores({k: np.array([f[k] for f in found]) for k in found[0]}, None if fake is None else kid_terms(fake, real), real)
 
-# %% ../nbs/04a_metrics.ipynb #04-043
+# %% ../nbs/04a_metrics.ipynb #04-045
 @cache
 def _cascade(): return Cascade(lbp_frontal_face_cascade_filename())
 
