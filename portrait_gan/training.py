@@ -768,12 +768,13 @@ def _end_epoch(nets, valid_set, run, config, epoch, step, logs, todo, clock, tel
 def training_curves(
     run: str | Path,  # a run's folder
 ):  # matplotlib Figure
-    "Losses, verdicts, validation error, and the newest samples below; raises FileNotFoundError when no epoch was finished."
+    "Losses, verdicts, validation error, and the newest samples, if any, below; raises FileNotFoundError when no epoch was finished."
     from matplotlib.figure import Figure
     steps, epochs = read_metrics(run, "step"), read_metrics(run, "epoch")
     if not epochs: raise FileNotFoundError(f"{run}: its metrics.jsonl holds no finished epoch")
-    fig = Figure(figsize=(9, 5), dpi=80, layout="constrained")
-    top, bottom = fig.subfigures(2, 1, height_ratios=(1, 1.1))
+    newest = Path(run)/"samples"/f"epoch_{epochs[-1]['epoch']:04d}.jpg"
+    fig = Figure(figsize=(9, 5 if newest.is_file() else 2.4), dpi=80, layout="constrained")
+    top, *below = fig.subfigures(2, 1, height_ratios=(1, 1.1)) if newest.is_file() else [fig]
     left, middle, right = top.subplots(1, 3)
     left.plot([m["step"] for m in steps], [m.get("loss_g_l1") or np.nan for m in steps], lw=.6)
     left.set(title="pixel loss, training", xlabel="step")
@@ -787,9 +788,8 @@ def training_curves(
     right.plot([m["epoch"] for m in epochs], [m["gray_mae"] for m in epochs], "--", c="gray", label="left grey")
     right.set_ylim(0); right.set(title="a*b* error, validation", xlabel="epoch"); right.legend(fontsize=7)
     for ax in (left, middle, right): ax.title.set_fontsize(9)
-    newest = Path(run)/"samples"/f"epoch_{epochs[-1]['epoch']:04d}.jpg"
-    if newest.is_file():
-        ax = bottom.subplots()
+    if below:
+        ax = below[0].subplots()
         ax.imshow(np.asarray(Image.open(newest))); ax.axis("off"); ax.set_title("grey, ours, truth", fontsize=9)
     return fig
 

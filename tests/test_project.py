@@ -92,6 +92,17 @@ assert not bad, bad"""
     assert not list(tmp_path.iterdir())
 
 
+def test_tables_are_those_measured(root):
+    "What the README and the model card say of the bundled weights is what their report says."
+    from portrait_gan.evaluation import report_markdown, scores_markdown
+    report = json.loads((root/"portrait_gan/weights/report.json").read_text())
+    card, readme = (root/"portrait_gan/weights/README.md").read_text(), (root/"README.md").read_text()
+    rows = [line for line in report_markdown(report).splitlines() if line.startswith("|")]
+    assert len(rows) > 20 and not [r for r in rows if r not in card]
+    short = scores_markdown(report["scores"]["photos"], ("ab_mae_ratio", "skin_ab_mae_ratio", "kid_ratio", "colorfulness_ratio", "psnr"))
+    assert not [r for r in short if r.replace("| ours |", "| **bundled weights** |") not in readme]
+
+
 def test_wheel_carries_the_weights(root, tmp_path):
     import zipfile
     for f in tracked(root):
@@ -103,7 +114,8 @@ def test_wheel_carries_the_weights(root, tmp_path):
     with zipfile.ZipFile(wheel) as z:
         names = set(z.namelist())
         metadata = z.read(next(n for n in names if n.endswith("METADATA"))).decode()
-    assert {f"portrait_gan/weights/{f}" for f in ("generator.safetensors", "config.json", "README.md", "LICENSE")} <= names
+    bundled = ("generator.safetensors", "config.json", "metrics.jsonl", "report.json", "README.md", "LICENSE")
+    assert {f"portrait_gan/weights/{f}" for f in bundled} <= names
     assert (root/"portrait_gan/weights/generator.safetensors").stat().st_size <= 12e6
     ini = configparser.ConfigParser()
     ini.read(root/"settings.ini", encoding="utf-8")
