@@ -18,6 +18,8 @@ from portrait_gan.metrics import Scores, find_face, skin_mask
 
 TONES = {"light skin (over 41°)": 41, "intermediate (28–41°)": 28, "tan (10–28°)": 10, "brown and dark (under 10°)": -91}
 
+SHOWN = ("ab_mae_ratio", "skin_ab_mae_ratio", "kid_ratio", "colorfulness_ratio")
+
 
 def skin_angle(photo: np.ndarray) -> float | None:  # degrees; None: no face, or less than a fifth of it is skin
     "Individual typology angle of the face."
@@ -35,7 +37,7 @@ def tone(angle: float | None) -> str:
 def by(labels: Iterable[str], ours: Scores, gray: Scores) -> dict[str, dict]:  # of each label and "all": n, summary, intervals
     "Scores of the photos that share a label."
     labels, rows = np.array(list(labels)), {}
-    for label in ("all", *sorted(set(labels))):
+    for label in ("all", *sorted(set(labels), key=lambda name: (list(TONES).index(name) if name in TONES else -1, name))):
         of = np.flatnonzero((labels == label) | (label == "all"))
         some, base = (Scores({k: v[of] for k, v in s.values.items()}, None if s.terms is None else s.terms[np.ix_(of, of)]) for s in (ours, gray))
         rows[f"{label}, {len(of)}"] = dict(n=len(of), **some.summary(base), intervals=some.intervals(base))
@@ -52,7 +54,7 @@ def main(
     gray = evaluate(gray_baseline, photos, quick=True, desc="grey")
     ours = evaluate(load_colorizer(checkpoint)[0], photos, quick=True, like=gray)
     for labels in ((Path(f).name.split("_")[0] for f in files), map(tone, map(skin_angle, photos))):
-        print("\n" + "\n".join(scores_markdown(by(labels, ours, gray))))
+        print("\n" + "\n".join(scores_markdown(by(labels, ours, gray), SHOWN)))
 
 
 if __name__ == "__main__": tyro.cli(main)
