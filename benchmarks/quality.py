@@ -27,7 +27,7 @@ from common import table
 from PIL import Image
 from skimage import data as skdata
 
-from portrait_gan.checkpoint import list_checkpoints
+from portrait_gan.checkpoint import list_checkpoints, read_state
 from portrait_gan.data import Portraits, atomic_write, prepare, toy_portraits
 from portrait_gan.evaluation import (
     comparison_sheet,
@@ -40,7 +40,7 @@ from portrait_gan.evaluation import (
     scores_markdown,
 )
 from portrait_gan.generator import LITE, best_device
-from portrait_gan.training import RECIPES, TrainConfig, make_accelerator, plan_steps, read_config, train
+from portrait_gan.training import RECIPES, TrainConfig, make_accelerator, plan_steps, train
 
 PIX2PIX = TrainConfig(
     min_crop=.9, grays="L", jitter=0., old=0., gan_share=1., gan_least=0, filters=(64, 128, 256, 512), spectral_norm=False, ema=0.,
@@ -89,7 +89,7 @@ def images_seen(configs: dict[str, TrainConfig], cache: Path, note: Path) -> int
     return json.loads(note.read_text())
 
 
-def run_recipe(config: TrainConfig, cache: Path, out: Path) -> dict:  # steps, seconds of its epochs, peak memory in bytes
+def run_recipe(config: TrainConfig, cache: Path, out: Path) -> dict:  # steps, their seconds, peak memory in bytes
     "Train in a process of its own, so that its memory can be told; a finished run of the same settings is taken as it is."
     settings = json.loads(json.dumps(asdict(config) | dict(total_steps=None)))  # how many steps fill the minutes differs from call to call
     if (out/"cost.json").exists():
@@ -97,9 +97,11 @@ def run_recipe(config: TrainConfig, cache: Path, out: Path) -> dict:  # steps, s
         if cost["settings"] != settings: raise SystemExit(f"{out} was trained with other settings: name another --out")
         return cost
     train(config, cache, out, resume=True)
+    if read_state(list_checkpoints(out)[-1])["step"] < config.total_steps: raise SystemExit("stopped; the same command goes on")
     peak = torch.cuda.max_memory_allocated() if best_device() == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*1024
-    with open(out/"timings.jsonl") as f: seconds = sum(json.loads(line)["seconds"] for line in f)
-    cost = dict(settings=settings, steps=read_config(out).total_steps, seconds=seconds, peak=peak)
+    with open(out/"timings.jsonl") as f: rows = [json.loads(line) for line in f]
+    seconds = config.total_steps*sum(r["seconds"] for r in rows)/sum(r["steps"] for r in rows)  # also when a stop cut an epoch short
+    cost = dict(settings=settings, steps=config.total_steps, seconds=seconds, peak=peak)
     with atomic_write(out/"cost.json", "w") as f: json.dump(cost, f, indent=1)
     return cost
 
