@@ -103,6 +103,19 @@ def test_tables_are_those_measured(root):
     assert not [r for r in short if r.replace("| ours |", "| **bundled weights** |") not in readme]
 
 
+@pytest.mark.parametrize("name, where", [("quality", "README.md"), ("quality", "nbs"), ("foreign", "nbs"), ("ablations", "nbs")])
+def test_recipe_tables_are_those_measured(root, name, where):
+    "What README and page 05 say of other recipes is what benchmarks/quality.py wrote."
+    from portrait_gan.evaluation import scores_markdown
+    scores = json.loads((root/f"data/{name}.json").read_text())["scores"]["photos"]
+    columns = ("ab_mae_ratio", "skin_ab_mae_ratio", "kid_ratio", "colorfulness_ratio", "delta_cf")
+    if where == "nbs":
+        cells = json.loads((root/"nbs/05_evaluation.ipynb").read_text())["cells"]
+        text = "\n".join("".join(c["source"]) for c in cells)
+    else: text = (root/where).read_text()
+    assert not [r for r in scores_markdown(scores, columns) if r not in text]
+
+
 def test_wheel_carries_the_weights(root, tmp_path):
     import zipfile
     for f in tracked(root):
