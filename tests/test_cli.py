@@ -2,6 +2,7 @@
 import json
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -43,9 +44,24 @@ def test_colorize_folder_and_glob(project, command):
         assert np.percentile(abs(before - after), 99) <= 6 and np.ptp(np.asarray(Image.open(project/"done"/f"grandma {i}.png")), -1).max() > 10
     assert command("colorize", "my album/*.png", "--out", "done2", "--checkpoint", "run", cwd=project)[0] == 0
     assert len(list((project/"done2").iterdir())) == 3
-    status, _, err = command("colorize", "my album", "--out", "done", cwd=project)
-    assert status == 1 and "--overwrite" in err
+    status, out, err = command("colorize", "my album", "--out", "done", cwd=project)
+    assert (status, err) == (0, "") and "0 coloured, 3 already there (--overwrite" in out
     assert command("colorize", "my album", "--out", "done", "--overwrite", cwd=project)[0] == 0
+
+
+def test_two_processes_share_a_folder(project, command):
+    "As accelerate launch and torchrun start them: each colours its own photos, all together all of them, and names its own problems."
+    (project/"shared").mkdir()
+    for i, rgb in enumerate(toy_portraits(8, 40)): Image.fromarray(rgb).convert("L").save(project/f"shared/{i}.png")
+    for i in range(8): (project/f"shared/bad {i}.png").touch()
+    counts = []
+    for rank in (0, 1):
+        status, out, err = command("colorize", "shared", "--out", "together", cwd=project, WORLD_SIZE="2", RANK=str(rank))
+        assert status == 1 and err.count("not an image") >= 1
+        counts.append(int(out.split(" coloured")[0]))
+    assert sum(counts) == 8 and min(counts) > 0
+    made = sorted(p.name for p in (project/"together").iterdir())
+    assert made == [f"{i}.png" for i in range(8)] + ["errors-0.csv", "errors-1.csv"]
 
 
 BAD = {
@@ -58,31 +74,46 @@ BAD = {
     "no such checkpoint": (["colorize", "people", "--out", "x", "--checkpoint", "nowhere/at/all"], 2, "nowhere/at/all"),
     "checkpoint is a photo": (["colorize", "people", "--out", "x", "--checkpoint", "people/toy_0_0000.png"], 2, "toy_0_0000.png"),
     "prepare nothing": (["prepare", "nowhere", "x"], 1, "nowhere"),
-    "prepare an empty folder": (["prepare", "empty", "x"], 1, "empty"),
-    "prepare too few owners": (["prepare", "two", "x"], 1, "groups"),
-    "prepare grey photos only": (["prepare", "grey", "x"], 1, "colour"),
+    "prepare an empty folder": (["prepare", "empty", "x1"], 1, "empty"),
+    "prepare too few owners": (["prepare", "two", "x2"], 1, "groups"),
+    "prepare grey photos only": (["prepare", "grey", "x3"], 1, "colour"),
     "prepare into a file": (["prepare", "people", "people/toy_0_0000.png"], 1, "toy_0_0000.png"),
     "train on nothing": (["train", "nowhere", "--out", "x"], 1, "portrait-gan prepare"),
     "train over a run": (["train", "cache", "--out", "run", "--recipe", "smoke"], 1, "--resume"),
     "train larger than prepared": (["train", "cache", "--out", "x", "--recipe", "seed"], 1, "--size 768"),
     "train from nothing": (["train", "cache", "--out", "x", "--recipe", "smoke", "--start", "nowhere"], 1, "nowhere"),
+    "quality of nothing": (["colorize", "people", "--out", "x", "--quality", "0"], 2, "quality is 0"),
+    "no such backend": (["colorize", "people", "--out", "x", "--backend", "abacus"], 2, "abacus"),
+    "export nothing": (["export", "nowhere", "--out", "x.onnx"], 1, "nowhere"),
+    "export to another format": (["export", "run", "--out", "x.pt"], 1, ".onnx"),
+    "export over a file": (["export", "run", "--out", "cache/split.csv"], 1, "--overwrite"),
     "evaluate nothing": (["evaluate", "nowhere"], 1, "nowhere"),
 }
 
 
-@pytest.mark.parametrize("case", BAD)
-def test_bad_usage_is_one_clear_line(project, command, case):
+@pytest.fixture(scope="module")
+def answers(project, command):
+    "What each bad usage got, two at a time, and the files they left behind."
     for folder in ("empty", "two", "grey"): (project/folder).mkdir(exist_ok=True)
     save_toys(project/"two", 2, 48)
     Image.fromarray(toy_portraits(1, 48)[0]).convert("L").save(project/"grey"/"g.png")
-    args, status, said = BAD[case]
-    before = sorted(project.rglob("*"))
-    got, out, err = command(*args, cwd=project)
+    before = set(project.rglob("*"))
+    with ThreadPoolExecutor(2) as pool: answers = dict(zip(BAD, pool.map(lambda case: command(*BAD[case][0], cwd=project), BAD), strict=True))
+    # what prepare has cached, its next run goes on from
+    left = [p for p in project.rglob("*") if p not in before and p.is_file() and p.name not in ("pixels.bin", "journal.jsonl")]
+    return answers, left
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_usage_is_one_clear_line(answers, case):
+    _, status, said = BAD[case]
+    got, out, err = answers[0][case]
     assert got == status, err
     assert said in err and "Traceback" not in err
     if status == 1 or "checkpoint" in case: assert err.count("\n") == 1 and err.startswith("portrait-gan: ")
-    left = [p for p in sorted(project.rglob("*")) if p not in before and p.is_file()]
-    assert [p for p in left if p.name not in ("pixels.bin", "journal.jsonl")] == []  # what prepare has cached, its next run goes on from
+
+
+def test_bad_usage_leaves_nothing(answers): assert answers[1] == []
 
 
 def test_demo_learns(tmp_path, command):

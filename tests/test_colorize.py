@@ -2,7 +2,7 @@
 import os
 import re
 import sys
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,10 @@ from PIL import Image, ImageOps
 from skimage.color import rgb2lab
 
 from portrait_gan import colorize as module
-from portrait_gan.colorize import Colorizer, Result, colorize_files
-from portrait_gan.data import PhotoError, read_photo, toy_portraits
+from portrait_gan import folder
+from portrait_gan.colorize import Colorizer
+from portrait_gan.data import PhotoError, toy_portraits
+from portrait_gan.folder import Result, colorize_files
 from portrait_gan.generator import WEIGHTS, build_generator, save_generator
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="names and links as on POSIX")
@@ -70,7 +72,7 @@ def pictures():
 @pytest.mark.parametrize("picture", [pytest.param(p, id=name) for name, p in pictures()])
 def test_lightness_is_kept_in_a_png(colorizer, tmp_path, picture, size):
     Image.fromarray(picture).save(tmp_path/"x.png")
-    (result,) = colorize_files(colorizer, tmp_path/"x.png", tmp_path/"out", size=size)
+    (result,) = colorize_files(colorizer, tmp_path/"x.png", tmp_path/"out", size=size, force=True)
     out = Image.open(result.output)
     assert (out.format, out.mode, out.size) == ("PNG", "RGB", picture.shape[1::-1])
     assert np.percentile(np.abs(L_star(out) - L_star(picture)), 99) <= 1
@@ -104,6 +106,13 @@ def test_values_that_mean_nothing_are_refused(colorizer, box, photo, values):
 def test_the_generator_is_left_in_eval_mode(colorizer, photo):
     colorizer.colorize(photo)
     assert not colorizer.generator.training
+
+
+def test_several_threads_may_use_one_colorizer(colorizer):
+    photos = [np.random.default_rng(i).integers(0, 256, (30 + i, 40), np.uint8) for i in range(12)]
+    alone = [np.asarray(colorizer.colorize(p)) for p in photos]
+    with ThreadPoolExecutor(4) as pool: together = list(pool.map(colorizer.colorize, photos))
+    for a, b in zip(alone, together, strict=True): assert np.abs(a.astype(int) - np.asarray(b)).max() <= 1
 
 
 # where weights come from
@@ -184,13 +193,12 @@ def test_a_bad_file_is_one_line_and_the_rest_is_done(colorizer, box, make, reaso
     assert re.fullmatch(reason, bad.problem)
     assert "\n" not in str(bad) and str(bad).count("bad.jpg: ") == 1
     assert good == Result(box/"good.png", box.parent/"out/good.png")
-    assert files(box.parent/"out") == ["good.png"]
+    assert files(box.parent/"out") == ["errors.csv", "good.png"]
 
 
-def test_a_bomb(colorizer, box, monkeypatch):
+def test_a_bomb(colorizer, box):
     Image.new("1", (300, 300)).save(box/"bomb.png")
-    monkeypatch.setattr(module, "read_photo", partial(read_photo, max_pixels=10_000))
-    bad, good = colorize_files(colorizer, box, box.parent/"out")
+    bad, good = colorize_files(colorizer, box, box.parent/"out", max_pixels=10_000)
     assert "300 × 300 is more than 10,000 pixels" in bad.problem and good.output
 
 
@@ -210,7 +218,7 @@ def test_a_folder_that_cannot_be_listed_is_told(colorizer, box, monkeypatch):
     def failing(top, onerror):
         yield from walk(top, onerror=onerror)
         onerror(PermissionError(13, "Permission denied", str(box/"closed")))
-    monkeypatch.setattr(module.os, "walk", failing)
+    monkeypatch.setattr(folder.os, "walk", failing)
     good, closed = colorize_files(colorizer, box, box.parent/"out")
     assert good.output and closed == Result(box/"closed", problem="folder not readable: Permission denied")
 
@@ -218,12 +226,12 @@ def test_a_folder_that_cannot_be_listed_is_told(colorizer, box, monkeypatch):
 @pytest.mark.parametrize("error", [
     MemoryError(), RuntimeError("not enough\nmemory"), KeyError("x"), OSError(28, "No space left on device")])
 def test_whatever_goes_wrong_stays_with_its_photo(colorizer, box, photo, monkeypatch, error):
-    photo.save(box/"a.png")
-    colorize = colorizer.colorize
-    def sometimes(path, *args):
-        if path.name == "a.png": raise error
-        return colorize(path, *args)
-    monkeypatch.setattr(colorizer, "colorize", sometimes)
+    photo.crop((0, 0, 30, 30)).save(box/"a.png")
+    predict = colorizer.predict
+    def sometimes(photos, *args):
+        if photos[0].shape == (30, 30): raise error
+        return predict(photos, *args)
+    monkeypatch.setattr(colorizer, "predict", sometimes)
     bad, good = colorize_files(colorizer, box, box.parent/"out")
     assert bad.problem and "\n" not in bad.problem and good.output
 
@@ -365,7 +373,7 @@ def test_an_output_is_replaced_only_when_asked(colorizer, box):
     out = box.parent/"out/good.png"
     out.parent.mkdir()
     out.write_bytes(b"old")
-    assert "--overwrite" in one_problem(colorize_files(colorizer, box, out.parent)) and out.read_bytes() == b"old"
+    assert colorize_files(colorizer, box, out.parent) == [Result(box/"good.png", out, skipped=True)] and out.read_bytes() == b"old"
     assert colorize_files(colorizer, box, out.parent, overwrite=True)[0].output == out
     assert Image.open(out).mode == "RGB" and files(out.parent) == ["good.png"]
 
@@ -409,7 +417,7 @@ def test_nothing_is_written_outside(colorizer, box, photo):
     assert good.output and "outside" in bad.problem and files(box.parent/"elsewhere") == []
     photo.save(box.parent/"x.png")
     assert "no file matches" in one_problem(colorize_files(colorizer, f"{box}/s*/../../x.png", out))
-    assert files(out) == ["good.png"]
+    assert files(out) == ["good.png"]  # a single problem needs no list
 
 
 def test_outputs_inside_the_input_folder_are_no_inputs(colorizer, box):
@@ -427,10 +435,10 @@ def test_an_interrupted_write_leaves_what_was_there(colorizer, box, monkeypatch,
     out = box.parent/"out"
     out.mkdir()
     if old: (out/"good.png").write_bytes(old)
-    def save(self, f, *args, **kwargs):
+    def write_pages(f, *args):
         f.write(b"half a picture")
         raise error
-    monkeypatch.setattr(Image.Image, "save", save)
+    monkeypatch.setattr(folder, "write_pages", write_pages)
     if isinstance(error, KeyboardInterrupt):
         with pytest.raises(KeyboardInterrupt): colorize_files(colorizer, box, out, overwrite=True)
     else: assert "No space left" in one_problem(colorize_files(colorizer, box, out, overwrite=True))
@@ -445,3 +453,13 @@ def test_report_hears_each_result_as_it_comes(colorizer, box):
 
 def test_a_single_photo_raises_instead(colorizer, tmp_path):
     with pytest.raises(PhotoError, match="no such file"): colorizer.colorize(Path(tmp_path/"gone.jpg"))
+
+
+def test_a_comparison_replaces_no_photo(colorizer, box, photo):
+    photo.save(box/"good.png.compare.jpg")
+    before = (box/"good.png.compare.jpg").read_bytes()
+    colorize_files(colorizer, [box/"good.png", box/"good.png.compare.jpg"], box.parent/"out", compare=True)
+    with Image.open(box.parent/"out/good.png.compare.jpg") as im: assert im.size == photo.size  # the photo of that name, in colour
+    photo.save(box/"sub.png")
+    colorize_files(colorizer, [box/"sub.png", box/"good.png.compare.jpg"], box, compare=True, overwrite=True)
+    assert (box/"good.png.compare.jpg").read_bytes() == before
