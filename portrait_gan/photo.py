@@ -7,6 +7,7 @@ __all__ = ['SRGB', 'HAS_ALPHA', 'HAS_EXIF', 'Photo', 'read_pages', 'write_pages'
 
 # %% ../nbs/05a_photo.ipynb #05-003
 import io
+import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -19,7 +20,7 @@ import numpy as np
 import tifffile
 from PIL import ExifTags, Image, ImageCms, ImageOps, TiffImagePlugin
 
-from .data import MAX_PIXELS, PhotoError, atomic_write, photo_errors, to_rgb
+from .data import MAX_PIXELS, PhotoError, photo_errors, to_rgb
 
 # %% ../nbs/05a_photo.ipynb #05-008
 @dataclass
@@ -71,6 +72,18 @@ def _describing(found: Image.Exif) -> Image.Exif | None:
         kept.tobytes()
     except Exception: return None  # damaged, or of wrong types; the picture may be whole
     return kept if len(kept) or any(map(kept.get_ifd, _IFDS)) else None
+
+def _latin(value):
+    "Words beyond ASCII as Pillow reads them, though it does not write them."
+    return value.encode("latin-1", "replace") if isinstance(value, str) and not value.isascii() else value
+
+def _exif_bytes(exif: Image.Exif) -> bytes:
+    "An EXIF block; Pillow alone writes a question mark for each letter beyond ASCII."
+    block = Image.Exif()
+    for tag, value in exif.items(): block[tag] = _latin(value)
+    for ifd in _IFDS:
+        if below := exif.get_ifd(ifd): block.get_ifd(ifd).update({tag: _latin(value) for tag, value in below.items()})
+    return block.tobytes()
 
 def _dpi(x, y, orientation: int) -> tuple[float, float] | None:
     "Pixels per inch of the upright picture, where these are numbers that can be meant."
@@ -151,7 +164,7 @@ def read_pages(
 # %% ../nbs/05a_photo.ipynb #05-027
 def _tag(code: int, value) -> tuple | None:
     "A tag of an EXIF block as tifffile takes it; none for values that a photo's tags do not have."
-    if isinstance(value, str): return code, "s", 0, value, True
+    if isinstance(value, str): return code, "s", 0, _latin(value), True
     if isinstance(value, bytes): return code, 7, len(value), value, True
     if isinstance(value, int): return code, 4, 1, value, True
     if isinstance(value, TiffImagePlugin.IFDRational): return code, 5, 1, (value.numerator, value.denominator), True
@@ -163,7 +176,7 @@ def _write_tiff(file: BinaryIO, pages: Iterable[Photo]):
         for photo in pages:
             tags = []
             for ifd in _IFDS:
-                if photo.exif and (below := photo.exif.get_ifd(ifd)):
+                if photo.exif is not None and (below := photo.exif.get_ifd(ifd)):
                     directory = TiffImagePlugin.ImageFileDirectory_v2(group=ifd)
                     for k, v in below.items():
                         if not isinstance(v, dict): directory[k] = v
@@ -172,7 +185,8 @@ def _write_tiff(file: BinaryIO, pages: Iterable[Photo]):
                     file.write(directory.tobytes(at))
                     tags.append((ifd - 1, 4, 1, at, True))
             named = {270: "description", 305: "software", 306: "datetime"}
-            known = {named[k]: v for k, v in (photo.exif or {}).items() if k in named and isinstance(v, str)}
+            known = {named[k]: _latin(v) for k, v in (photo.exif or {}).items() if k in named and isinstance(v, str)}
+            if not re.fullmatch(r"\d{4}(:\d\d){2} \d\d(:\d\d){2}", str(known.get("datetime"))): known.pop("datetime", None)  # tifffile takes no other
             tags += filter(None, (_tag(k, v) for k, v in (photo.exif or {}).items() if k not in named))
             pixels = photo.pixels if photo.alpha is None else np.dstack([photo.pixels, photo.alpha])
             tiff.write(pixels, photometric="rgb", extrasamples=None if photo.alpha is None else ["unassalpha"], compression="deflate",
@@ -192,7 +206,7 @@ def _write_png(file: BinaryIO, photo: Photo):
     data = imagecodecs.png_encode(np.ascontiguousarray(pixels), level=4)
     file.write(data[:33] + _chunk(b"iCCP", b"sRGB\0\0" + zlib.compress(SRGB)))
     if photo.dpi: file.write(_chunk(b"pHYs", struct.pack(">IIB", *(round(d/.0254) for d in photo.dpi), 1)))  # per metre
-    if photo.exif: file.write(_chunk(b"eXIf", photo.exif.tobytes().removeprefix(b"Exif\0\0")))
+    if photo.exif is not None: file.write(_chunk(b"eXIf", _exif_bytes(photo.exif).removeprefix(b"Exif\0\0")))
     file.write(memoryview(data)[33:])
 
 # %% ../nbs/05a_photo.ipynb #05-031
@@ -220,7 +234,7 @@ def write_pages(
     if kind == "PNG": _write_png(file, photo)
     else:
         if photo.pixels.dtype == np.uint16: lost.append("only 8 of its 16 bits")
-        if photo.exif and kind not in HAS_EXIF: lost.append("without its EXIF")
+        if photo.exif is not None and kind not in HAS_EXIF: lost.append("without its EXIF")
         im = Image.fromarray(_eight(photo.pixels))
         if photo.alpha is not None:
             im.putalpha(Image.fromarray(_eight(photo.alpha)))
@@ -229,7 +243,7 @@ def write_pages(
                 im = Image.alpha_composite(Image.new("RGBA", im.size, "white"), im).convert("RGB")
         options = dict(JPEG=dict(subsampling=0), AVIF=dict(subsampling="4:4:4"), HEIF=dict(chroma=444), JPEG2000={}).get(kind, {})
         if photo.dpi: options["dpi"] = photo.dpi
-        if photo.exif and kind in HAS_EXIF: options["exif"] = photo.exif.tobytes()
+        if photo.exif is not None and kind in HAS_EXIF: options["exif"] = _exif_bytes(photo.exif)
         im.save(file, kind, quality=quality, icc_profile=SRGB, **options)
     return "; ".join(dict.fromkeys(lost))
 
