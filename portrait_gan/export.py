@@ -43,7 +43,7 @@ def with_constant_pads(
     return network
 
 # %% ../nbs/05b_export.ipynb #05-009
-SIZES = ((2, 64, 96), (1, 192, 256), (1, 150, 201))  # batch, height, width that an export is checked with
+SIZES = ((3, 96, 64), (1, 192, 256), (1, 150, 201))  # batch, height, width that an export is checked with
 
 def _needs(*wheels: str):
     missing = [w for w in wheels if importlib.util.find_spec(w) is None]
@@ -69,10 +69,11 @@ def export_onnx(
     model = program.model_proto
     for key, value in (("size", size), ("ab_scale", ab_scale)): model.metadata_props.add(key=key, value=str(value))
     data = model.SerializeToString()
-    ours, off = OnnxGenerator(data), 0.
+    ours, offs = OnnxGenerator(data), []
     for b, h, w in SIZES:
         L = torch.randn(b, 1, h, w, generator=torch.Generator().manual_seed(h)).clamp(-1, 1)
-        with torch.no_grad(): off = max(off, (ours(L) - generator(L)).abs().max().item())
+        with torch.no_grad(): offs.append((ours(L) - generator(L)).abs().max().item())
+    off = float(np.max(offs))  # NaN if one is
     if not off <= 1e-3: raise RuntimeError(f"{path}: not written, because its colours differ from PyTorch's by {off*ab_scale:.3f} units of a*b*")
     with atomic_write(path) as f: f.write(data)
     return off*ab_scale
