@@ -154,7 +154,13 @@ def _flow(jobs: Iterable[_Job], load: Callable, color: Callable, store: Callable
     def colored(shape):
         group = groups.pop(shape)
         try: answers = color(group)
-        except Exception as e: answers = [e]*len(group)
+        except Exception as e:
+            if len(group) > 1:  # one of them, or all together too large
+                for job in group:
+                    groups[shape] = [job]
+                    colored(shape)
+                return
+            answers = [e]
         for job, answer in zip(group, answers, strict=True): storing.append((pool.submit(finish, job, answer), job))
 
     def finish(job, answer):
@@ -219,7 +225,7 @@ def colorize_files(
     quality: int = 95,  # of JPEG, WebP, AVIF and HEIF, 1 to 100
     max_pixels: int = MAX_PIXELS,  # refuse larger pictures
 ) -> list[Result]:  # one for each photo, and one for each input that had none
-    """Colour files and folders; a bad photo becomes a result with a problem, listed in OUT/errors.csv when there were several.
+    """Colour files and folders; a bad photo becomes a result with a problem, listed in OUT/errors.csv when there were several inputs.
 
     A second run goes on where the first stopped. Raises ValueError for values no photo can be coloured with, and
     NotADirectoryError when `out` is a file."""
@@ -230,10 +236,13 @@ def colorize_files(
     if out.exists() and not out.is_dir(): raise NotADirectoryError(f"{out} is a file; give a folder")
     given = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     _sweep(out)
-    found = [f for f in dict.fromkeys(f for g in given for f in _find(g, out)) if _is_mine(f[1] or f[0])]  # named twice is meant once
+    found = list(dict.fromkeys(f for g in given for f in _find(g, out)))  # named twice is meant once
     planned = [(None, None, None) if problem else output_path(out, name, format) for _, name, problem in found]
-    keep, taken, results = {_identity(source) for source, _, _ in found}, {}, {}
-    bar = progress(range(len(found)), desc="colouring")
+    mine = [i for i, (source, name, _) in enumerate(found) if _is_mine(name or source)]
+    # what other processes colour is not replaced either
+    keep, taken, results = {known for source, _, _ in found if (known := _identity(source))}, {}, {}
+    for (source, _, _), (target, _, _) in zip(found, planned, strict=True): taken.setdefault(target, source)
+    bar = progress(range(len(mine)), desc="colouring")
 
     def settle(number, result):
         results[number] = result
@@ -241,7 +250,8 @@ def colorize_files(
         if report: report(result)
 
     def jobs():
-        for number, ((source, _, problem), (target, kind, note)) in enumerate(zip(found, planned, strict=True)):
+        for number in mine:
+            (source, _, problem), (target, kind, note) = found[number], planned[number]
             job = _Job(number, source, target, kind, note)
             try:
                 if problem: raise ValueError(problem)
@@ -265,7 +275,7 @@ def colorize_files(
         with atomic_write(job.target, "w+b") as f: lost = write_pages(f, chain([first], others), job.kind, quality)
         keep.add(_identity(job.target))
         pair = job.target.with_name(job.target.name + ".compare.jpg")
-        free = all(pair != target for target, _, _ in planned) and _identity(pair) not in keep and (overwrite or not os.path.lexists(pair))
+        free = pair not in taken and _identity(pair) not in keep and (overwrite or not os.path.lexists(pair))
         if compare and free: _write_comparison(job.first.pixels, first.pixels, pair)
         return Result(job.source, job.target, note="; ".join(filter(None, (job.note, lost))) or None)
 
@@ -287,7 +297,7 @@ def _check_target(source, target, out, overwrite, keep, taken) -> bool:
     "Whether this output is still to be written; raises ValueError when it must not be."
     inside = ".." not in target.relative_to(out).parts and _inside(target.parent, os.path.realpath(out))
     if not inside: raise ValueError(f"its output would lie outside {out}")
-    if taken.setdefault(target, source) != source: raise ValueError(f"its output {target} is already that of {taken[target]}")
+    if taken[target] != source: raise ValueError(f"its output {target} is already that of {taken[target]}")
     if (there := _identity(target)) and there in keep:
         raise ValueError(f"{target} is an input or an output of this run and is not replaced; choose another output folder")
     if os.path.lexists(target) and not overwrite: return False
@@ -314,4 +324,4 @@ def _write_errors(out: Path, results: list[Result]):
             sheet = csv.writer(f)
             sheet.writerow(_ERRORS)  # a table program would run a cell that begins with = as a formula; an apostrophe keeps it text
             sheet.writerows([("'"*(c[:1] in "=+-@") if c else "") + c for c in (_printable(str(r.source)), _printable(r.problem))] for r in bad)
-    elif ours: path.unlink()
+    elif ours and not bad and len(results) > 1: path.unlink()

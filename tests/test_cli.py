@@ -64,6 +64,18 @@ def test_two_processes_share_a_folder(project, command):
     assert made == [f"{i}.png" for i in range(8)] + ["errors-0.csv", "errors-1.csv"]
 
 
+def test_processes_protect_each_others_photos(project, command):
+    "An input that falls to another process is replaced by none, and of two photos with one output one is told."
+    (project/"mixed").mkdir()
+    gray = Image.fromarray(toy_portraits(1, 40)[0]).convert("L")
+    for i in range(6):
+        for suffix in ("jpg", "png"): gray.save(project/f"mixed/{i}.{suffix}")
+    before = {p.name: p.read_bytes() for p in (project/"mixed").iterdir()}
+    for rank in (0, 1):
+        command("colorize", "mixed", "--out", "mixed", "--format", "png", "--overwrite", cwd=project, WORLD_SIZE="2", RANK=str(rank))
+    assert {p.name: p.read_bytes() for p in (project/"mixed").iterdir() if p.suffix != ".csv"} == before
+
+
 BAD = {
     "no command": ([], 2, ""),
     "unknown command": (["paint"], 2, ""),

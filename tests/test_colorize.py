@@ -417,7 +417,7 @@ def test_nothing_is_written_outside(colorizer, box, photo):
     assert good.output and "outside" in bad.problem and files(box.parent/"elsewhere") == []
     photo.save(box.parent/"x.png")
     assert "no file matches" in one_problem(colorize_files(colorizer, f"{box}/s*/../../x.png", out))
-    assert files(out) == ["good.png"]  # a single problem needs no list
+    assert files(out) == ["errors.csv", "good.png"]  # the list of the first run; a single problem writes none
 
 
 def test_outputs_inside_the_input_folder_are_no_inputs(colorizer, box):
@@ -453,6 +453,13 @@ def test_report_hears_each_result_as_it_comes(colorizer, box):
 
 def test_a_single_photo_raises_instead(colorizer, tmp_path):
     with pytest.raises(PhotoError, match="no such file"): colorizer.colorize(Path(tmp_path/"gone.jpg"))
+
+
+def test_a_comparison_beside_a_missing_input(colorizer, box):
+    colorize_files(colorizer, [box/"good.png", box/"nowhere.png"], box.parent/"out", compare=True)
+    assert files(box.parent/"out") == ["errors.csv", "good.png", "good.png.compare.jpg"]
+    colorize_files(colorizer, box/"good.png", box.parent/"out")
+    assert "errors.csv" in files(box.parent/"out")  # one photo more is no reason to forget
 
 
 def test_a_comparison_replaces_no_photo(colorizer, box, photo):
