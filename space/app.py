@@ -1,7 +1,8 @@
 """The colouriser as a Gradio page, ready to be a Hugging Face Space: python space/app.py
 
-`pip install -e ".[demo]"`. Nothing that visitors bring is kept, and no path or address can be opened, only uploads."""
+`pip install -e ".[demo]"`. What visitors bring is deleted within two hours, and no path or address can be opened, only uploads."""
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import gradio as gr
@@ -39,13 +40,13 @@ def draw(portrait: Portrait | None, saturation: float):
     return (before, portrait.preview(saturation)), None
 
 
-def save(portrait: Portrait | None, saturation: float) -> str:
-    "The whole photo at its own resolution, as a file."
+def save(portrait: Portrait | None, saturation: float) -> Iterator[str]:
+    "The whole photo at its own resolution, as a file; Gradio copies it into its own cache, which `delete_cache` empties."
     if portrait is None: raise gr.Error("Choose a photo first.")
     name, content = portrait.save(saturation)
-    path = Path(tempfile.mkdtemp(prefix="portrait-gan-"))/name
-    path.write_bytes(content)
-    return str(path)
+    with tempfile.TemporaryDirectory() as folder:
+        (path := Path(folder)/name).write_bytes(content)
+        yield str(path)
 
 
 with gr.Blocks(title="portrait_gan", analytics_enabled=False, delete_cache=(3600, 3600)) as demo:
