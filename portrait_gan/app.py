@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 import ipywidgets as widgets
 import numpy as np
 import requests
+import urllib3
 from PIL import Image
 from skimage import data as skdata
 from torch import Tensor
@@ -30,7 +31,7 @@ from .colorize import Colorizer
 from .data import GRAY_BELOW, MAX_PIXELS, PhotoError, color_spread, toy_portraits
 from .folder import output_path
 from .generator import join_lab, lightness
-from .photo import Photo, read_pages, write_pages
+from .photo import Photo, eight_bits, read_pages, write_pages
 
 # %% ../nbs/08_app.ipynb #08-006
 SHOWN = 768  # longest side of what is drawn, pixels
@@ -58,11 +59,10 @@ class Portrait:
             path.write_bytes(data)
             try: photo = next(read_pages(path, max_pixels))
             except PhotoError as e: raise PhotoError(str(e).replace(str(path), name)) from None
-        eight = photo.pixels if photo.pixels.dtype == np.uint8 else (photo.pixels >> 8).astype(np.uint8)
-        small = Image.fromarray(eight)
+        small = Image.fromarray(eight_bits(photo.pixels))
         small.thumbnail((SHOWN, SHOWN), Image.Resampling.LANCZOS)
         shown = np.asarray(small)
-        return cls(name, photo, shown, lightness(shown), eight.ndim == 3 and color_spread(shown) >= GRAY_BELOW)
+        return cls(name, photo, shown, lightness(shown), shown.ndim == 3 and color_spread(shown) >= GRAY_BELOW)
 
     def predict(self, colorizer: Colorizer, size: int):
         "Run the network."
@@ -72,12 +72,12 @@ class Portrait:
         "The copy in colour, as last predicted."
         return join_lab(self.light, self.ab, saturation)
 
-    def save(self, saturation: float) -> tuple[str, bytes]:  # a name and the file
+    def save(self, saturation: float) -> tuple[str, bytes, str]:  # a name, the file, and what is unusual about it, in words
         "The whole photo in colour, in the format it came in where that can be."
-        path, kind, _ = output_path(Path(), Path(PurePosixPath(self.name).name or "photo"))
+        path, kind, note = output_path(Path(), Path(PurePosixPath(self.name).name or "photo"))
         pixels = join_lab(lightness(self.photo.pixels), self.ab, saturation, self.photo.pixels.dtype)
-        write_pages(buffer := io.BytesIO(), [replace(self.photo, pixels=pixels)], kind)
-        return f"{path.stem} in colour{path.suffix}", buffer.getvalue()
+        lost = write_pages(buffer := io.BytesIO(), [replace(self.photo, pixels=pixels)], kind)
+        return f"{path.stem} in colour{path.suffix}", buffer.getvalue(), "; ".join(filter(None, (note, lost)))
 
 # %% ../nbs/08_app.ipynb #08-009
 LIMIT, PATIENCE = 50_000_000, 30.  # bytes, seconds
@@ -93,12 +93,12 @@ def fetch(
     try:
         with requests.get(url, stream=True, timeout=min(patience, 10)) as answer:  # redirects: requests knows http and https only
             answer.raise_for_status()
-            for piece in answer.iter_content(2**16):
+            while piece := answer.raw.read1(2**16, decode_content=True):  # what has come, be it a byte: none can hold us with drips
                 data += piece
                 if len(data) > limit: raise ValueError(f"{url}: more than {limit/1e6:.0f} MB")
                 if time.monotonic() - start > patience: raise ValueError(f"{url}: took longer than {patience:g} seconds")
             name = PurePosixPath(unquote(urlsplit(answer.url).path)).name
-    except (requests.RequestException, UnicodeError) as e:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as e:
         why = f"answered {e.response.status_code}" if getattr(e, "response", None) is not None else type(e).__name__
         raise ValueError(f"{url}: could not be fetched ({why})") from e
     return name or "photo", bytes(data)
@@ -160,7 +160,8 @@ class App(widgets.VBox):
         self.weights = widgets.Dropdown(description="weights", options=known | ({str(weights): str(weights)} if weights else {}),
                                         value=str(weights or ""), **wide)
         self.saturation = widgets.FloatSlider(1, min=0, max=2, step=.05, description="saturation", continuous_update=False, **wide)
-        self.size = widgets.IntSlider(self.colorizer.size, min=64, max=512, step=16, description="working size", continuous_update=False, **wide)
+        self.size = widgets.IntSlider(self.colorizer.size, min=32, max=max(512, self.colorizer.size), step=16, description="working size",
+                                      continuous_update=False, **wide)
         self.message, self.picture, self.link = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.download = widgets.Button(description="Make the file", icon="download", tooltip="colour the whole photo, at its own resolution")
         self.controls = self.upload, self.where, self.sample, self.weights, self.saturation, self.size, self.download
@@ -200,8 +201,8 @@ class App(widgets.VBox):
         p = self.portrait
         self.picture.value, self.link.value = before_after(p.shown, p.preview(self.saturation.value), p.name), ""
         h, w = p.photo.pixels.shape[:2]
-        notes = ["it had colour, which was replaced"]*p.colored + [p.photo.left_out]*bool(p.photo.left_out)
-        self._say("; ".join([f"{p.name}, {w} × {h} pixels", *notes]))
+        notes = ["it had colour, which was replaced"]*p.colored + [f"the first of its {p.photo.pages} pictures"]*(p.photo.pages > 1)
+        self._say("; ".join(filter(None, [f"{p.name}, {w} × {h} pixels", *notes, p.photo.left_out])))
 
     def _look(self):
         "Run the network again, if there is a photo."
@@ -234,6 +235,7 @@ class App(widgets.VBox):
         with self._busy("loading the weights"):
             self.colorizer = Colorizer.from_pretrained(change["new"] or None)
             self._say("the weights are loaded")
+            self.size.max = max(self.size.max, self.colorizer.size)
             if self.size.value != self.colorizer.size: self.size.value = self.colorizer.size  # which looks again
             else: self._look()
 
@@ -245,8 +247,8 @@ class App(widgets.VBox):
 
     def _on_download(self, button):
         with self._busy("colouring the whole photo"):
-            name, data = self.portrait.save(self.saturation.value)
+            name, data, note = self.portrait.save(self.saturation.value)
             kind = {"jpg": "jpeg", "tif": "tiff"}.get(suffix := Path(name).suffix[1:].lower(), suffix)
             self.link.value = (f'<a class="pg-file" download="{html.escape(name)}" href="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
                                f"save {html.escape(name)} ({math.ceil(len(data)/1e5)/10} MB)</a>")
-            self._say("the file is ready: click on its name")
+            self._say("the file is ready: click on its name" + f" ({note})"*bool(note))

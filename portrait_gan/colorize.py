@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from .checkpoint import find_checkpoint
 from .data import read_photo, to_rgb
 from .export import OnnxGenerator, cached_onnx
-from .generator import CONFIG, WEIGHTS, best_device, join_lab, lightness, load_generator, predict_ab, save_generator
+from .generator import CONFIG, EMA_WEIGHTS, WEIGHTS, best_device, join_lab, lightness, load_generator, predict_ab, save_generator
 from .lab import AB_SCALE
 
 # %% ../nbs/06_colorize.ipynb #06-013
 def _fetch(path: str | Path) -> str | Path:
     "A hub id becomes the folder it was downloaded to; everything else stays as it is."
     if os.path.exists(path) or not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(path)) or str(path).endswith(".safetensors"): return path
-    try: return snapshot_download(str(path), allow_patterns=[WEIGHTS, CONFIG])
+    try: return snapshot_download(str(path), allow_patterns=[WEIGHTS, EMA_WEIGHTS, CONFIG])
     except Exception as e:  # no network, no such repository, no access: the hub's errors share no class
         raise FileNotFoundError(f"{path}: no such path here, and the Hugging Face hub did not give it ({type(e).__name__})") from e
 
@@ -46,9 +46,9 @@ class Colorizer(ModelHubMixin, library_name="portrait_gan", tags=["image-coloriz
         device: str | torch.device | None = None,  # where the network runs; none: the accelerator, else the CPU
     ):
         "Move the generator to the device; raises ValueError when that cannot be."
-        self.size, self.ab_scale = size, ab_scale
-        try: self.generator = generator.eval().to(best_device() if device is None else device, memory_format=torch.channels_last)
-        except (RuntimeError, AssertionError, NotImplementedError) as e:
+        self.size, self.ab_scale, device = size, ab_scale, best_device() if device is None else device
+        try: self.generator = generator.eval().to(device, memory_format=torch.channels_last)
+        except (RuntimeError, AssertionError) as e:
             raise ValueError(f"device {device}: {str(e).splitlines()[0]}") from e
 
     @classmethod

@@ -73,7 +73,7 @@ def atomic_write(
             yield f
             f.flush()
             os.fsync(f.fileno())
-        os.chmod(tmp, 0o666 & ~_umask())
+        os.chmod(tmp, 0o666 & ~_UMASK)
         os.replace(tmp, path)
     except BaseException as e:  # also Ctrl-C: whatever happened, the half-written file goes
         Path(tmp).unlink(missing_ok=True)
@@ -82,11 +82,8 @@ def atomic_write(
         raise
 
 # %% ../nbs/00_data.ipynb #00-010
-def _umask() -> int:
-    "The process's umask (mkstemp makes files that only their owner can read)."
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+_UMASK = os.umask(0o077)  # mkstemp makes files that only their owner can read; asked once, because asking sets it, for all threads
+os.umask(_UMASK)
 
 # %% ../nbs/00_data.ipynb #00-016
 class PhotoError(ValueError):

@@ -33,7 +33,7 @@ def with_constant_pads(
             if not isinstance(child, Conv2dSame):
                 replace(child)
                 continue
-            pads = [d*(k - 1) + 1 - s for k, s, d in zip(child.kernel_size, child.stride, child.dilation, strict=True)]
+            pads = [max(0, d*(k - 1) + 1 - s) for k, s, d in zip(child.kernel_size, child.stride, child.dilation, strict=True)]
             conv = nn.Conv2d(child.in_channels, child.out_channels, child.kernel_size, child.stride, 0, child.dilation, child.groups,
                              child.bias is not None, device=child.weight.device)
             conv.weight, conv.bias = child.weight, child.bias

@@ -14,10 +14,12 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from itertools import chain, takewhile
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import psutil
@@ -26,7 +28,7 @@ from PIL import Image
 from .colorize import Colorizer, check_values
 from .data import GRAY_BELOW, MAX_PIXELS, TMP, atomic_write, color_spread, progress
 from .generator import join_lab
-from .photo import Photo, read_pages, write_pages
+from .photo import Photo, eight_bits, read_pages, write_pages
 
 # %% ../nbs/06a_folder.ipynb #06-007
 @dataclass(frozen=True)
@@ -137,10 +139,9 @@ def _problem(e: Exception, job: _Job) -> Result:
 
 def _gray_pages(source: Path, force: bool, max_pixels: int) -> Iterator[Photo]:
     "The pages of a photo; raises ValueError at one that has colour already."
-    for photo in read_pages(source, max_pixels):
-        if not force and photo.pixels.ndim == 3:
-            spread = color_spread(photo.pixels if photo.pixels.dtype == np.uint8 else (photo.pixels >> 8).astype(np.uint8))
-            if spread >= GRAY_BELOW: raise ValueError("already in colour; --force gives it other colours")
+    for number, photo in enumerate(read_pages(source, max_pixels), 1):
+        if not force and photo.pixels.ndim == 3 and color_spread(eight_bits(photo.pixels)) >= GRAY_BELOW:
+            raise ValueError(f"page {number} is "*(photo.pages > 1) + "already in colour; --force gives it other colours")
         yield photo
 
 # %% ../nbs/06a_folder.ipynb #06-019
@@ -203,9 +204,9 @@ def _is_mine(name: Path) -> bool:
 
 # %% ../nbs/06a_folder.ipynb #06-026
 def _weigh(source: Path) -> int:
-    "Pixels, by the header; for files that Pillow cannot open, as many as may be under way: they go alone."
+    "Pixels, by the header; for albums, and for files that Pillow cannot open, as many as may be under way: they go alone."
     try:
-        with Image.open(source) as im: return min(im.width*im.height, _FLOWING)
+        with Image.open(source) as im: return _FLOWING if im.format == "TIFF" and im.n_frames > 1 else min(im.width*im.height, _FLOWING)
     except Exception: return _FLOWING
 
 # %% ../nbs/06a_folder.ipynb #06-027
@@ -232,7 +233,7 @@ def colorize_files(
     check_values(size, saturation)
     if not 1 <= quality <= 100: raise ValueError(f"quality is {quality}; it must be 1 to 100")
     if max_pixels < 1: raise ValueError(f"max_pixels is {max_pixels}; it must be at least 1")
-    format, out = _check_format(format), Path(out)
+    format, out, renaming = _check_format(format), Path(out), Lock()
     if out.exists() and not out.is_dir(): raise NotADirectoryError(f"{out} is a file; give a folder")
     given = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     _sweep(out)
@@ -270,10 +271,13 @@ def colorize_files(
                 for p, *planes in zip(photos, L_star.split(1), ab.split(1), strict=True)]
 
     def store(job, first):
-        others = (page for p in job.pages for page in color([p]))
-        _check_target(job.source, job.target, out, overwrite, keep, taken)  # again: meanwhile it may be there under another spelling
-        with atomic_write(job.target, "w+b") as f: lost = write_pages(f, chain([first], others), job.kind, quality)
-        keep.add(_identity(job.target))
+        others = (page for p in job.pages for page in color([p])) if job.kind == "TIFF" else ()
+        with ExitStack() as last:
+            with atomic_write(job.target, "w+b") as f:
+                lost = write_pages(f, chain([first], others), job.kind, quality)
+                last.enter_context(renaming)  # one at a time: on some disks A.jpg is a.jpg, and the second must see the first
+                if not _check_target(job.source, job.target, out, overwrite, keep, taken): raise ValueError(f"{job.target} came to be meanwhile")
+            keep.add(_identity(job.target))
         pair = job.target.with_name(job.target.name + ".compare.jpg")
         free = pair not in taken and _identity(pair) not in keep and (overwrite or not os.path.lexists(pair))
         if compare and free: _write_comparison(job.first.pixels, first.pixels, pair)
@@ -307,7 +311,7 @@ def _check_target(source, target, out, overwrite, keep, taken) -> bool:
 
 def _write_comparison(before: np.ndarray, after: np.ndarray, path: Path):
     "Before and after side by side, at most 1,024 pixels high."
-    pair = [Image.fromarray(x if x.dtype == np.uint8 else (x >> 8).astype(np.uint8)).convert("RGB") for x in (before, after)]
+    pair = [Image.fromarray(eight_bits(x)).convert("RGB") for x in (before, after)]
     for im in pair: im.thumbnail((2**16, 1024), Image.Resampling.LANCZOS)
     with atomic_write(path) as f: Image.fromarray(np.concatenate([np.asarray(im) for im in pair], 1)).save(f, "JPEG", quality=92)
 

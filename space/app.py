@@ -43,7 +43,8 @@ def draw(portrait: Portrait | None, saturation: float):
 def save(portrait: Portrait | None, saturation: float) -> Iterator[str]:
     "The whole photo at its own resolution, as a file; Gradio copies it into its own cache, which `delete_cache` empties."
     if portrait is None: raise gr.Error("Choose a photo first.")
-    name, content = portrait.save(saturation)
+    name, content, note = portrait.save(saturation)
+    if note: gr.Info(note)
     with tempfile.TemporaryDirectory() as folder:
         (path := Path(folder)/name).write_bytes(content)
         yield str(path)

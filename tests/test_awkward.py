@@ -35,6 +35,8 @@ COLOR = toy_portraits(1, 40, seed=2)[0]
 NOISE = np.random.default_rng(1).integers(0, 256, (64, 64), np.uint8)
 ARTIST = Image.Exif()
 ARTIST[ExifTags.Base.Artist] = "Ada"
+RESOLUTION = Image.Exif()
+for tag, value in ((ExifTags.Base.XResolution, 300), (ExifTags.Base.YResolution, 300), (ExifTags.Base.ResolutionUnit, 2)): RESOLUTION[tag] = value
 ALPHA = np.linspace(0, 255, 33*40).astype(np.uint8).reshape(40, 33)
 
 
@@ -93,6 +95,16 @@ case("motorola.tif", bits=16)(lambda path: tifffile.imwrite(path, DEEP, byteorde
 case("white_is_zero.tif")(lambda path: tifffile.imwrite(path, 255 - GRAY, photometric="miniswhite"))
 case("float.tif", note="only 8 of its 32 bits")(lambda path: tifffile.imwrite(path, GRAY.astype(np.float32)/255))
 case("int32.tif", note="only 8 of its 32 bits")(lambda path: tifffile.imwrite(path, GRAY.astype(np.int32)*257))
+case("12bit.tif", bits=16)(lambda path: tifffile.imwrite(path, DEEP >> 4, bitspersample=12))
+case("4bit.tif")(lambda path: tifffile.imwrite(path, GRAY >> 4, bitspersample=4))
+case("multiplied.tif", alpha=True)(
+    lambda path: tifffile.imwrite(path, np.dstack([three(GRAY)*(ALPHA/255)[..., None].round(), ALPHA]).astype(np.uint8), photometric="rgb",
+                                  extrasamples=["assocalpha"]))
+case("infrared.tif", note="without 1 more channel")(
+    lambda path: tifffile.imwrite(path, np.dstack([three(GRAY), ALPHA]), photometric="rgb", extrasamples=["unspecified"]))
+case("many_channels.tif", alpha=True, note="without 2 more channels")(
+    lambda path: tifffile.imwrite(path, np.dstack([three(GRAY), GRAY, ALPHA, GRAY]), photometric="rgb",
+                                  extrasamples=["unspecified", "unassalpha", "unspecified"]))
 case("bigtiff.tif")(lambda path: tifffile.imwrite(path, GRAY, bigtiff=True))
 case("tiles.tif")(lambda path: tifffile.imwrite(path, GRAY, tile=(16, 16)))
 for compression in ("lzw", "packbits", "deflate", "jpeg"):
@@ -134,7 +146,10 @@ def _(path):
         tiff.write(GRAY[::2, ::2], subfiletype=1)
 
 
-@case("one_in_colour.tif", "already in colour")
+case("only_a_copy.tif")(lambda path: tifffile.imwrite(path, GRAY, subfiletype=1))
+
+
+@case("one_in_colour.tif", "page 2 is already in colour")
 def _(path):
     with tifffile.TiffWriter(path) as tiff:
         tiff.write(GRAY)
@@ -152,6 +167,16 @@ def _(path):
 
 # other formats
 saved("l.pgm", GRAY, expected=dict(out="l.pgm.png"))
+saved("deep.pgm", DEEP, expected=dict(out="deep.pgm.png", note="only 8 of its 16 bits"))
+saved("deep.jp2", DEEP, expected=dict(note="only 8 of its 16 bits"))
+case("deep_rgb.ppm", note="only 8 of its 16 bits")(
+    lambda path: path.write_bytes(b"P6\n# a remark\n33 40\n65535\n" + three(DEEP).astype(">u2").tobytes()))
+case("deep_key.png", alpha=True, note="only 8 of its 16 bits")(
+    lambda path: path.write_bytes(png(33, 40, 16, 0, b"".join(b"\0" + row.astype(">u2").tobytes() for row in DEEP), chunk(b"tRNS", b"\0\0"))))
+saved("dots.webp", GRAY, expected=dict(dpi=300), exif=RESOLUTION.tobytes())
+saved("dots.bmp", GRAY, expected=dict(dpi=300), dpi=(300, 300))
+saved("dots.png", GRAY, expected=dict(dpi=300), dpi=(300, 300))
+saved("dots.jpg", GRAY, expected=dict(dpi=300), dpi=(300, 300))
 saved("1.pbm", dots("1"), expected=dict(out="1.pbm.png"))
 saved("rgb.ppm", dots("RGB"))
 saved("tile.ico", Image.fromarray(GRAY).resize((32, 32)), expected=dict(out="tile.ico.png", size=(32, 32)), sizes=[(32, 32)])
@@ -232,6 +257,7 @@ def check(name, result, out):
         assert page.pixels.dtype == (np.uint16 if expected.get("bits") == 16 else np.uint8)
         assert (page.alpha is not None) == expected.get("alpha", False)
         assert (page.exif or {}).get(ExifTags.Base.Artist) == expected.get("artist")
+        if "dpi" in expected: assert page.dpi == pytest.approx((expected["dpi"],)*2, rel=1e-3)
     if "note" in expected: assert expected["note"] in result.note
 
 

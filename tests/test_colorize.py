@@ -141,7 +141,7 @@ def test_a_hub_id_is_asked_for_only_when_no_path_has_that_name(run, tmp_path, mo
     monkeypatch.setattr(module, "snapshot_download", snapshot_download)
     monkeypatch.chdir(tmp_path)
     assert Colorizer.from_pretrained("owner/name", "cpu").ab_scale == 101
-    assert asked == [("owner/name", ["generator.safetensors", "config.json"])]
+    assert asked == [("owner/name", ["generator.safetensors", "generator_ema.safetensors", "config.json"])]
     for path in ("owner/name/deep", "name", "../name", "/owner/name", "owner/name.safetensors"):
         with pytest.raises((FileNotFoundError, ValueError)): Colorizer.from_pretrained(path)
     (tmp_path/"owner").mkdir()
