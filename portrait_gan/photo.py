@@ -148,8 +148,12 @@ def _tiff_samples(page: tifffile.TiffPage) -> tuple[np.ndarray, str]:
 
 def _tiff_pages(path: Path, max_pixels: int) -> Iterator[Photo]:
     with tifffile.TiffFile(path) as tiff:
-        numbers = [i for i, page in enumerate(tiff.pages) if not page.subfiletype & 1] or [0]  # the others are small copies
-        for i in numbers:
+        seen, numbers = set(), []
+        for i, page in enumerate(tiff.pages):
+            if page.offset in seen: break  # a damaged list of pages leads in a circle
+            seen.add(page.offset)
+            if not page.subfiletype & 1: numbers.append(i)  # else it is a small copy of another
+        for i in numbers or [0]:
             page = tiff.pages[i]
             _check_size(path, page.imagewidth, page.imagelength, max_pixels)
             tags, left_out = {tag.code: tag.value for tag in page.tags if tag.code in (274, _X, _Y, _UNIT, 34675)}, ""
@@ -165,7 +169,7 @@ def _tiff_pages(path: Path, max_pixels: int) -> Iterator[Photo]:
             (exif := Image.Exif()).endian = tiff.byteorder
             if not tiff.is_bigtiff: exif.load_from_fp(tiff.filehandle, page.offset)
             dpi = _dpi(*(v[0]/max(v[1], 1) if isinstance(v := tags.get(t), tuple) else None for t in (_X, _Y)), tags.get(_UNIT, 2), turn)
-            yield Photo(pixels, alpha, _describing(exif), dpi, len(numbers), left_out)
+            yield Photo(pixels, alpha, _describing(exif), dpi, max(1, len(numbers)), left_out)
 
 def _bits(im: Image.Image, head: bytes) -> int:
     "How many bits a sample has in the file, as far as can be seen, of which Pillow gives eight."

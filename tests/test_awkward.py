@@ -149,6 +149,17 @@ def _(path):
 case("only_a_copy.tif")(lambda path: tifffile.imwrite(path, GRAY, subfiletype=1))
 
 
+@case("circle.tif")
+def _(path):
+    "Its list of pages leads from the first to the first."
+    tifffile.imwrite(path, GRAY)
+    data = bytearray(path.read_bytes())
+    (at,) = struct.unpack_from("<I", data, 4)
+    (tags,) = struct.unpack_from("<H", data, at)
+    struct.pack_into("<I", data, at + 2 + 12*tags, at)
+    path.write_bytes(data)
+
+
 @case("one_in_colour.tif", "page 2 is already in colour")
 def _(path):
     with tifffile.TiffWriter(path) as tiff:
