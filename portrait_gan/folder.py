@@ -226,9 +226,10 @@ def colorize_files(
     quality: int = 95,  # of JPEG, WebP, AVIF and HEIF, 1 to 100
     max_pixels: int = MAX_PIXELS,  # refuse larger pictures
 ) -> list[Result]:  # one for each photo, and one for each input that had none
-    """Colour files and folders; a bad photo becomes a result with a problem, listed in OUT/errors.csv when there were several inputs.
+    """Colour files and folders; a bad photo becomes a result with a problem, listed in OUT/errors.csv when there were several photos.
 
-    A second run goes on where the first stopped. Raises ValueError for values no photo can be coloured with, and
+    A second run goes on where the first stopped. Of processes that share the work (RANK, WORLD_SIZE), each writes its errors-RANK.csv.
+    Raises ValueError for values no photo can be coloured with, and
     NotADirectoryError when `out` is a file."""
     check_values(size, saturation)
     if not 1 <= quality <= 100: raise ValueError(f"quality is {quality}; it must be 1 to 100")
