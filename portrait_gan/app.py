@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import ipywidgets as widgets
 import numpy as np
@@ -85,19 +85,25 @@ LIMIT, PATIENCE = 50_000_000, 30.  # bytes, seconds
 def fetch(
     url: str,  # http or https
     limit: int = LIMIT,  # bytes
-    patience: float = PATIENCE,  # seconds, for all of it
+    patience: float = PATIENCE,  # seconds, for its content
 ) -> tuple[str, bytes]:  # the file's name and content
     "Download a photo; raises ValueError with one line."
-    if urlsplit(url).scheme not in ("http", "https"): raise ValueError(f"{url}: only addresses that begin with http:// or https://")
-    start, data = time.monotonic(), bytearray()
+    address, start, data = url, time.monotonic(), bytearray()
     try:
-        with requests.get(url, stream=True, timeout=min(patience, 10)) as answer:  # redirects: requests knows http and https only
+        for _ in range(6):  # it may lead on five times; requests itself would read what comes along with a redirect, however much
+            if urlsplit(address).scheme not in ("http", "https"): raise ValueError(f"{address}: only addresses that begin with http:// or https://")
+            answer = requests.get(address, stream=True, timeout=min(patience, 10), allow_redirects=False)
+            if not answer.is_redirect: break
+            answer.close()
+            address = urljoin(address, answer.headers["Location"])
+        else: raise ValueError(f"{url}: leads on and on")
+        with answer:
             answer.raise_for_status()
             while piece := answer.raw.read1(2**16, decode_content=True):  # what has come, be it a byte: none can hold us with drips
                 data += piece
                 if len(data) > limit: raise ValueError(f"{url}: more than {limit/1e6:.0f} MB")
                 if time.monotonic() - start > patience: raise ValueError(f"{url}: took longer than {patience:g} seconds")
-            name = PurePosixPath(unquote(urlsplit(answer.url).path)).name
+        name = PurePosixPath(unquote(urlsplit(address).path)).name
     except (requests.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as e:
         why = f"answered {e.response.status_code}" if getattr(e, "response", None) is not None else type(e).__name__
         raise ValueError(f"{url}: could not be fetched ({why})") from e

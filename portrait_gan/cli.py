@@ -103,6 +103,7 @@ class Colorize:
     def __call__(self) -> int:
         if not self.inputs: return _complain("name at least one file, folder or glob", 2)
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a file is told once, by us
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, self.max_pixels)  # Pillow refuses twice this, whatever we allow
         def tell(r):
             if r.problem or r.note: tqdm.write(f"portrait-gan: {r}", file=sys.stderr)
         try:

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['TMP', 'MAX_PIXELS', 'GRAY_BELOW', 'GROUPS_PAGE', 'CC0_URL', 'CC0_FILES', 'smoke', 'progress', 'atomic_write',
-           'PhotoError', 'to_rgb', 'photo_errors', 'read_photo', 'color_spread', 'toy_portraits', 'fetch_cc0',
-           'save_toys', 'find_source', 'find_groups', 'split_by_group', 'shrink', 'prepare', 'crop_square', 'Portraits',
-           'sample_data']
+           'PhotoError', 'upright', 'to_rgb', 'photo_errors', 'read_photo', 'color_spread', 'toy_portraits',
+           'fetch_cc0', 'save_toys', 'find_source', 'find_groups', 'split_by_group', 'shrink', 'prepare', 'crop_square',
+           'Portraits', 'sample_data']
 
 # %% ../nbs/00_data.ipynb #00-003
 import csv
@@ -31,7 +31,7 @@ import numpy as np
 import pooch
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from skimage.color import rgb2lab
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -109,12 +109,26 @@ def _to_8bit(im: Image.Image) -> Image.Image:
     return Image.fromarray(np.nan_to_num(x).round().clip(0, 255).astype(np.uint8))
 
 # %% ../nbs/00_data.ipynb #00-019
+def upright(
+    im: Image.Image,  # any Pillow picture
+) -> Image.Image:  # the same, turned as its EXIF says
+    "Pillow's `exif_transpose`, which writes all of the EXIF anew and fails at one wrong tag, with the orientation alone."
+    im.load()
+    try: turn = im.getexif().get(ExifTags.Base.Orientation)
+    except Exception: return im  # damaged EXIF; the picture may be whole
+    if turn not in range(2, 9): return im
+    (turned := im.copy()).info = {k: v for k, v in im.info.items() if k in ("icc_profile", "transparency")}
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = turn
+    turned.info["exif"] = exif.tobytes()
+    return ImageOps.exif_transpose(turned)
+
 def to_rgb(
     im: Image.Image,  # any Pillow picture
 ) -> Image.Image:  # mode RGB, upright, sRGB; transparent parts lie on white
     "Bring a picture of any mode to upright eight-bit sRGB."
     icc = im.info.get("icc_profile")
-    im = _to_8bit(ImageOps.exif_transpose(im))
+    im = _to_8bit(upright(im))
     if "transparency" in im.info or im.mode in ("PA", "La", "LA", "RGBa"): im = im.convert("RGBA")
     if icc and im.mode in ("RGB", "CMYK", "L"):
         try: im = ImageCms.profileToProfile(im, ImageCms.ImageCmsProfile(io.BytesIO(icc)), _SRGB, outputMode="RGB")
@@ -132,7 +146,8 @@ def photo_errors(
     try: yield
     except PhotoError: raise
     except UnidentifiedImageError: raise PhotoError(f"{path}: not an image that Pillow can read") from None
-    except Image.DecompressionBombError: raise PhotoError(f"{path}: more than {max_pixels:,} pixels") from None
+    except Image.DecompressionBombError:  # at twice its limit, whatever ours is
+        raise PhotoError(f"{path}: more than {min(max_pixels, 2*Image.MAX_IMAGE_PIXELS):,} pixels") from None
     except FileNotFoundError: raise PhotoError(f"{path}: no such file") from None
     except PermissionError: raise PhotoError(f"{path}: not readable; check its permissions") from None
     except Exception as e:  # Pillow raises almost anything on damaged bytes

@@ -281,8 +281,11 @@ def colorize_files(
             keep.add(_identity(job.target))
         pair = job.target.with_name(job.target.name + ".compare.jpg")
         free = pair not in taken and _identity(pair) not in keep and (overwrite or not os.path.lexists(pair))
-        if compare and free: _write_comparison(job.first.pixels, first.pixels, pair)
-        return Result(job.source, job.target, note="; ".join(filter(None, (job.note, lost))) or None)
+        alone = None
+        if compare and free:
+            try: _write_comparison(job.first.pixels, first.pixels, pair)
+            except (OSError, ValueError) as e: alone = f"no comparison: {e}"
+        return Result(job.source, job.target, note="; ".join(filter(None, (job.note, lost, alone))) or None)
 
     with warnings.catch_warnings(), bar:
         warnings.simplefilter("ignore")  # Pillow's remarks on odd files; what matters is in the results
@@ -313,7 +316,7 @@ def _check_target(source, target, out, overwrite, keep, taken) -> bool:
 def _write_comparison(before: np.ndarray, after: np.ndarray, path: Path):
     "Before and after side by side, at most 1,024 pixels high."
     pair = [Image.fromarray(eight_bits(x)).convert("RGB") for x in (before, after)]
-    for im in pair: im.thumbnail((2**16, 1024), Image.Resampling.LANCZOS)
+    for im in pair: im.thumbnail((2**15 - 100, 1024), Image.Resampling.LANCZOS)  # a JPEG has at most 65,500 columns
     with atomic_write(path) as f: Image.fromarray(np.concatenate([np.asarray(im) for im in pair], 1)).save(f, "JPEG", quality=92)
 
 _ERRORS = ["file", "problem"]
