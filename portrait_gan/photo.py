@@ -212,14 +212,16 @@ def read_pages(
             return
         with Image.open(path) as im:
             _check_size(path, *im.size, max_pixels)
-            try: exif, left_out = im.getexif(), []
+            data = path.read_bytes() if im.format == "PNG" else b""
+            # Pillow decodes a whole PNG in search of EXIF behind the pixels
+            try: exif, left_out = Image.Image.getexif(im) if data and b"eXIf" not in data else im.getexif(), []
             except Exception: exif, left_out = Image.Exif(), ["without its EXIF, which is damaged"]
             turn = exif.get(ExifTags.Base.Orientation, 1)
             invented = im.format in ("JPEG", "MPO") and not im.info.get("jfif_unit")  # by Pillow, where EXIF names none
             dpi = None if invented else im.info.get("dpi")
             dpi = _dpi(*dpi, 2, turn) if dpi else _dpi(exif.get(_X), exif.get(_Y), exif.get(_UNIT, 2), turn)
             if im.format == "PNG" and head[25] != 3:  # all but palettes
-                pixels, alpha = _split(imagecodecs.png_decode(path.read_bytes()), turn, im.info.get("icc_profile"))
+                pixels, alpha = _split(imagecodecs.png_decode(data), turn, im.info.get("icc_profile"))
             else:
                 if (bits := _bits(im, head)) > 8: left_out.append(f"only 8 of its {bits} bits")
                 pixels, alpha = _by_pillow(im)
