@@ -22,7 +22,6 @@ from typing import Literal
 import numpy as np
 import torch
 import tyro
-from accelerate.state import AcceleratorState, GradientState
 from common import table
 from PIL import Image
 from skimage import data as skdata
@@ -73,10 +72,13 @@ def without(cache: Path, out: Path, sources: tuple[str, ...]) -> Path:
     return out
 
 
+def alone(work, *args):
+    "What work(*args) returns, from a process of its own: a process that has worked before is faster, and its memory cannot be told."
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool: return pool.submit(work, *args).result()
+
+
 def steps_in(config: TrainConfig, cache: Path) -> int:
     "How many steps `config.minutes` hold."
-    AcceleratorState._reset_state(True)
-    GradientState._reset_state()
     train_set = Portraits(cache, "train", config.size, True, config.squash, config.min_crop)
     return plan_steps(config, train_set, Portraits(cache, "valid", config.size, squash=config.squash), make_accelerator())
 
@@ -84,13 +86,13 @@ def steps_in(config: TrainConfig, cache: Path) -> int:
 def images_seen(configs: dict[str, TrainConfig], cache: Path, note: Path) -> int:
     "As many as the slowest sees in its minutes; noted, so that recipes of a later call see as many."
     if not note.exists():
-        images = min(steps_in(c, cache)*c.batch_size for c in configs.values())
+        images = min(alone(steps_in, c, cache)*c.batch_size for c in configs.values())
         with atomic_write(note, "w") as f: json.dump(images, f)
     return json.loads(note.read_text())
 
 
 def run_recipe(config: TrainConfig, cache: Path, out: Path) -> dict:  # steps, their seconds, peak memory in bytes
-    "Train in a process of its own, so that its memory can be told; a finished run of the same settings is taken as it is."
+    "Train; a finished run of the same settings is taken as it is."
     settings = json.loads(json.dumps(asdict(config) | dict(total_steps=None)))  # how many steps fill the minutes differs from call to call
     if (out/"cost.json").exists():
         cost = json.loads((out/"cost.json").read_text())
@@ -136,11 +138,10 @@ def main(
     if equal == "images":
         images = images_seen(configs, cache, runs/"images.json")
         steps = {name: images//c.batch_size for name, c in configs.items()}
-    else: steps = {name: steps_in(c, cache) for name, c in configs.items()}
+    else: steps = {name: alone(steps_in, c, cache) for name, c in configs.items()}
     costs = {}
     for name, c in configs.items():
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            costs[name] = pool.submit(run_recipe, replace(c, minutes=None, total_steps=steps[name]), cache, runs/name).result()
+        costs[name] = alone(run_recipe, replace(c, minutes=None, total_steps=steps[name]), cache, runs/name)
     colorizers = {"grey": gray_baseline, "mean colour": mean_color_baseline(mean_color(read_photos(cache, "train", 200)))}
     colorizers |= {name: load_colorizer(list_checkpoints(runs/name)[-1])[0] for name in configs}
     scores = score_sets(colorizers, truth)
