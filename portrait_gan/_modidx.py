@@ -118,6 +118,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'portrait_gan.data.read_photo': ('data.html#read_photo', 'portrait_gan/data.py'),
                                    'portrait_gan.data.sample_data': ('data.html#sample_data', 'portrait_gan/data.py'),
                                    'portrait_gan.data.save_toys': ('data.html#save_toys', 'portrait_gan/data.py'),
+                                   'portrait_gan.data.say': ('data.html#say', 'portrait_gan/data.py'),
                                    'portrait_gan.data.shrink': ('data.html#shrink', 'portrait_gan/data.py'),
                                    'portrait_gan.data.smoke': ('data.html#smoke', 'portrait_gan/data.py'),
                                    'portrait_gan.data.split_by_group': ('data.html#split_by_group', 'portrait_gan/data.py'),
