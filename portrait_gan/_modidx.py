@@ -24,6 +24,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'portrait_gan.app._data_uri': ('app.html#_data_uri', 'portrait_gan/app.py'),
                                   'portrait_gan.app.before_after': ('app.html#before_after', 'portrait_gan/app.py'),
                                   'portrait_gan.app.fetch': ('app.html#fetch', 'portrait_gan/app.py'),
+                                  'portrait_gan.app.is_owners': ('app.html#is_owners', 'portrait_gan/app.py'),
                                   'portrait_gan.app.uploaded': ('app.html#uploaded', 'portrait_gan/app.py')},
             'portrait_gan.checkpoint': { 'portrait_gan.checkpoint._drop': ('checkpoint.html#_drop', 'portrait_gan/checkpoint.py'),
                                          'portrait_gan.checkpoint._flush': ('checkpoint.html#_flush', 'portrait_gan/checkpoint.py'),

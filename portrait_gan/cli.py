@@ -121,7 +121,7 @@ class Colorize:
         told = f"{len(results) - bad - old} coloured" + f", {old} already there (--overwrite makes them anew)"*bool(old) + f", {bad} failed"
         say(f"{told}; results in {self.out}")
         left = ", ".join(_one_line(f"{n} {what}") for what, n in results.left_out.most_common(12))
-        if left: say(f"left out of folders: {left}; what is not called like a photo that can be read here is tried when it is named by itself")
+        if left: say(f"left out of folders: {left} (a file that is named by itself is always tried)")
         return 1 if bad else 0
 
 # %% ../nbs/07_cli.ipynb #07-010
