@@ -106,6 +106,8 @@ class Colorize:
 
     def __call__(self) -> int:
         if not self.inputs: return _complain("name at least one file, folder or glob", 2)
+        if self.checkpoint and not self.checkpoint.startswith("hf://") and not os.path.lexists(self.checkpoint):  # a stranger may own a mistyped name
+            return _complain(f"{self.checkpoint}: no such run or checkpoint here; one on the Hugging Face hub is written hf://owner/name", 2)
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a file is told once, by us
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, self.max_pixels)  # Pillow refuses twice this, whatever we allow
         def tell(r):

@@ -326,7 +326,7 @@ def _sweep(out: Path):
 def _pair(target: Path) -> Path: return target.with_name(target.name + ".compare.jpg")
 
 def _header(path: Path) -> tuple[list[int], bool] | None:
-    "The sides, shorter first, and whether there is room for colour; none where Pillow cannot say, and for TIFFs, whose first picture may be a thumbnail."
+    "The sides, shorter first, and whether it can hold colour; none where Pillow cannot say, and for TIFFs, which may begin with a thumbnail."
     try:
         with Image.open(path) as im: return None if im.format == "TIFF" else (sorted(im.size), im.mode.startswith("RGB"))
     except Exception: return None

@@ -174,7 +174,7 @@ BAD = {
     "unknown option": (["train", "cache", "--out", "x", "--speed", "9"], 2, "speed"),
     "no input": (["colorize", "--out", "x"], 2, ""),
     "no such photo": (["colorize", "nowhere.jpg", "--out", "x"], 1, "nowhere.jpg"),
-    "a name that looks local": (["colorize", "people", "--out", "x", "--checkpoint", "runs/typo"], 2, "runs/typo: no such run or checkpoint"),
+    "a name that looks local": (["colorize", "people", "--out", "x", "--checkpoint", "mine/best"], 2, "mine/best: no such run or checkpoint here"),
     "no such checkpoint": (["colorize", "people", "--out", "x", "--checkpoint", "nowhere/at/all"], 2, "nowhere/at/all"),
     "checkpoint is a photo": (["colorize", "people", "--out", "x", "--checkpoint", "people/toy_0_0000.png"], 2, "toy_0_0000.png"),
     "prepare nothing": (["prepare", "nowhere", "x"], 1, "nowhere"),
