@@ -7,26 +7,30 @@ __all__ = ['Prepare', 'Train', 'Evaluate', 'Colorize', 'Export', 'Demo', 'parse'
 
 # %% ../nbs/07_cli.ipynb #07-003
 import argparse
+import inspect
+import json
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, Union
+from typing import Annotated, Literal, Union, get_type_hints
 
 import numpy as np
 import tyro
 from PIL import Image
 from skimage import data as skdata
-from tqdm import tqdm
-from tyro.conf import Positional, arg, subcommand
+from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
 
 from . import data, training
 from .checkpoint import find_checkpoint
 from .colorize import Colorizer
+from .data import say
 from .evaluation import evaluate_run
 from .export import export_onnx
 from .folder import colorize_files
@@ -45,9 +49,9 @@ class Prepare:
 
     def __call__(self) -> int:
         r = data.prepare(self.src, self.out, self.size, self.test_fraction, self.seed)
-        print(f"{r['found']} files, {r['kept']} photos kept ({r['train']} train, {r['valid']} valid, {r['test']} test; {r['groups']} owners)")
-        for why, n in Counter(w.partition(" as ")[0].partition(" (")[0] for w in r["why_not"].values()).most_common(): print(f"{n} not used: {why}")
-        print(f"each one is named in {self.out/'report.json'}")
+        say(f"{r['found']} files, {r['kept']} photos kept ({r['train']} train, {r['valid']} valid, {r['test']} test; {r['groups']} owners)")
+        for why, n in Counter(w.partition(" as ")[0].partition(" (")[0] for w in r["why_not"].values()).most_common(): say(f"{n} not used: {why}")
+        say(f"each one is named in {self.out/'report.json'}")
         return 0
 
 # %% ../nbs/07_cli.ipynb #07-007
@@ -79,7 +83,7 @@ class Evaluate:
         photos, out = self.data or (is_run and training.trained_on(run)), self.out or (is_run and run/"evaluation")
         if not photos or not out: raise ValueError(f"{self.run}: pass --data and --out; only a run knows its photos and has a place for the report")
         evaluate_run(run, photos, out, self.epoch)
-        print((out/"report.md").read_text(encoding="utf-8"))
+        say((out/"report.md").read_text(encoding="utf-8"))
         return 0
 
 # %% ../nbs/07_cli.ipynb #07-009
@@ -88,7 +92,7 @@ class Colorize:
     "Colour photos; exit status 1 when some could not be coloured, each named with its reason."
     inputs: Positional[tuple[str, ...]]  # files, folders (with all below them) or globs in quotes
     out: Path  # folder for the results, which keep name, size and orientation
-    checkpoint: str | None = None  # a run, a folder, a file or a hub id owner/name; none: the bundled weights
+    checkpoint: str | None = None  # a run, a folder, a file or a hub id hf://owner/name; none: the bundled weights
     size: int | None = None  # short side in pixels that the network works at; none: the one the weights were trained for
     saturation: float = 1.0  # 0 is grey, 1 as predicted, more is more
     format: str | None = None  # png, jpg, tif, webp …; none: the input's own
@@ -102,10 +106,12 @@ class Colorize:
 
     def __call__(self) -> int:
         if not self.inputs: return _complain("name at least one file, folder or glob", 2)
+        if self.checkpoint and not self.checkpoint.startswith("hf://") and not os.path.lexists(self.checkpoint):  # a stranger may own a mistyped name
+            return _complain(f"{self.checkpoint}: no such run or checkpoint here; one on the Hugging Face hub is written hf://owner/name", 2)
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a file is told once, by us
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, self.max_pixels)  # Pillow refuses twice this, whatever we allow
         def tell(r):
-            if r.problem or r.note: tqdm.write(f"portrait-gan: {r}", file=sys.stderr)
+            if r.problem or r.note: say(f"portrait-gan: {r}", sys.stderr)
         try:
             device = None if "LOCAL_RANK" not in os.environ or best_device() != "cuda" else f"cuda:{os.environ['LOCAL_RANK']}"
             colorizer = Colorizer.from_pretrained(self.checkpoint, device, self.backend)
@@ -115,7 +121,9 @@ class Colorize:
         except KeyboardInterrupt: return _complain("interrupted; the same command goes on where this stopped", 130)
         bad, old = (sum(bool(getattr(r, k)) for r in results) for k in ("problem", "skipped"))
         told = f"{len(results) - bad - old} coloured" + f", {old} already there (--overwrite makes them anew)"*bool(old) + f", {bad} failed"
-        print(f"{told}; results in {self.out}")
+        say(f"{told}; results in {self.out}")
+        left = ", ".join(_one_line(f"{n} {what}") for what, n in results.left_out.most_common(12))
+        if left: say(f"left out of folders: {left} (a file that is named by itself is always tried)")
         return 1 if bad else 0
 
 # %% ../nbs/07_cli.ipynb #07-010
@@ -131,7 +139,7 @@ class Export:
         if self.out.suffix != ".onnx": raise ValueError(f"{self.out}: name a file that ends in .onnx")
         generator, config = load_generator(None if self.checkpoint == "bundled" else find_checkpoint(self.checkpoint))
         off = export_onnx(generator, self.out, config["size"], config["ab_scale"])
-        print(f"{self.out}: {self.out.stat().st_size/1e6:.0f} MB; its colours differ from PyTorch's by at most {off:.5f} units of a*b*")
+        say(f"{self.out}: {self.out.stat().st_size/1e6:.0f} MB; its colours differ from PyTorch's by at most {off:.5f} units of a*b*")
         return 0
 
 # %% ../nbs/07_cli.ipynb #07-011
@@ -139,7 +147,7 @@ def _one_line(what) -> str: return " ".join(str(what).split())
 
 def _complain(error, status: int) -> int:
     "One line on stderr."
-    print(f"portrait-gan: {_one_line(error)}", file=sys.stderr)
+    say(f"portrait-gan: {_one_line(error)}", sys.stderr)
     return status
 
 # %% ../nbs/07_cli.ipynb #07-013
@@ -148,15 +156,21 @@ class Demo:
     "Colour two pictures with the bundled weights, then learn to colour drawn people from nothing; offline."
     out: Path = Path("portrait-gan-demo")  # folder for the pictures
     minutes: float = 1.5  # of training
-    overwrite: bool = False  # replace an earlier demonstration
+    overwrite: bool = False  # replace an earlier demonstration; whatever else is in the folder stays
 
     def __call__(self) -> int:
         if self.out.exists() and any(self.out.iterdir()):
             if not self.overwrite: raise FileExistsError(f"{self.out} is not empty; pass --overwrite or another --out")
-            shutil.rmtree(self.out/"toys", ignore_errors=True)  # our own earlier run; whatever else is there stays
+            _clear(self.out)
+        try: self._show_and_train()
+        finally:
+            with suppress(OSError): _list_made(self.out)  # on a full disk; the next --overwrite then asks
+        return 0
+
+    def _show_and_train(self):
         colorizer = Colorizer.from_pretrained()
         for name in ("astronaut", "camera"): _show(self.out/f"{name}.jpg", colorizer, getattr(skdata, name)())
-        print(f"{self.out}/astronaut.jpg and camera.jpg: grey, coloured (and the truth of the first)", flush=True)
+        say(f"{self.out}/astronaut.jpg and camera.jpg: grey, coloured (and the truth of the first)")
         with tempfile.TemporaryDirectory() as tmp:
             photos = Path(tmp)/"photos"
             data.prepare(data.save_toys(Path(tmp)/"toys", 320, 64), photos, 64)
@@ -164,9 +178,8 @@ class Demo:
             training.train(config, photos, self.out/"toys")
             report = evaluate_run(self.out/"toys", photos, self.out/"toys"/"evaluation")
         ours, gray, mean = (report["scores"]["photos"][k]["ab_mae"] for k in ("ours", "grey", "mean colour"))
-        print(f"drawn people never trained on: a*b* error {ours:.2f}, that is {ours/gray:.2f} × leaving them grey, {ours/mean:.2f} × the mean colour")
-        print(f"look at {self.out}/toys/evaluation/sheet.jpg")
-        return 0
+        say(f"drawn people never trained on: a*b* error {ours:.2f}, that is {ours/gray:.2f} × leaving them grey, {ours/mean:.2f} × the mean colour")
+        say(f"look at {self.out}/toys/evaluation/sheet.jpg")
 
 # %% ../nbs/07_cli.ipynb #07-014
 def _show(path: Path, colorizer: Colorizer, photo: np.ndarray):
@@ -174,6 +187,25 @@ def _show(path: Path, colorizer: Colorizer, photo: np.ndarray):
     gray = np.asarray(Image.fromarray(photo).convert("L"))
     row = [np.repeat(gray[..., None], 3, 2), np.asarray(colorizer.colorize(gray))] + [photo]*(photo.ndim == 3)
     with data.atomic_write(path) as f: Image.fromarray(np.concatenate(row, 1)).save(f, "JPEG", quality=92)
+
+_MADE = "toys/demo.json"  # what a demonstration made: it deletes nothing else
+
+def _there(out: Path) -> dict[str, list[int]]:  # name below `out` -> size and time of the last change
+    "What stands where a demonstration writes."
+    found = [p for p in (out/"astronaut.jpg", out/"camera.jpg", out/"toys", *(out/"toys").rglob("*")) if p.is_symlink() or p.is_file()]
+    return {p.relative_to(out).as_posix(): [p.lstat().st_size, p.lstat().st_mtime_ns] for p in found if p != out/_MADE}
+
+def _list_made(out: Path):
+    with data.atomic_write(out/_MADE, "w") as f: json.dump(_there(out), f, indent=1)
+
+def _clear(out: Path):
+    "Delete an earlier demonstration; raises FileExistsError, and deletes nothing, when a file is not as a demonstration left it."
+    try: made = dict(json.loads((out/_MADE).read_text(encoding="utf-8")))
+    except (OSError, ValueError): made = {}
+    for name, now in _there(out).items():
+        if made.get(name) != now: raise FileExistsError(f"{out/name} is not as a demonstration made it: move it, or pass another --out")
+    for name in made: (out/name).unlink(missing_ok=True)
+    if (out/"toys").is_dir(): shutil.rmtree(out/"toys")
 
 # %% ../nbs/07_cli.ipynb #07-016
 def parse(
@@ -183,20 +215,57 @@ def parse(
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     peek.add_argument("--recipe")
     recipe = peek.parse_known_args(args)[0].recipe
-    start = Train(tyro.MISSING, tyro.MISSING, config=RECIPES.get(recipe, TrainConfig()))
-    kinds = [Annotated[kind, subcommand(kind.__name__.lower(), **({"default": start} if kind is Train else {}))]
-             for kind in (Demo, Prepare, Train, Evaluate, Colorize, Export)]
+
+    @dataclass
+    class Started(Train):
+        config: Annotated[TrainConfig, arg(name="", constructor=_by_group(RECIPES.get(recipe, TrainConfig())))] = tyro.MISSING
+
+    kinds = [Annotated[kind, subcommand(name.__name__.lower(), description=name.__doc__)]
+             for kind, name in ((Demo, Demo), (Prepare, Prepare), (Started, Train), (Evaluate, Evaluate), (Colorize, Colorize), (Export, Export))]
     return tyro.cli(Union[tuple(kinds)], args=args, prog="portrait-gan", description="Give black-and-white portraits their colour.")  # noqa: UP007
+
+# %% ../nbs/07_cli.ipynb #07-f01
+def _by_group(
+    start: TrainConfig,  # the defaults
+):  # a maker of TrainConfig; each of its arguments is a group of fields
+    "What `train --help` is made of: the groups are those that comments of TrainConfig's source begin, the helps the comments beside its fields."
+    source, kinds = inspect.getsource(TrainConfig), get_type_hints(TrainConfig, include_extras=True)
+    begins = {name: title for title, name in re.findall(r"^    # (.+)\n    (\w+):", source, re.M)}
+    helps, groups, title = dict(re.findall(r"^    (\w+): .*?  # (.+)$", source, re.M)), {}, "recipe"
+    for f in fields(TrainConfig):
+        title = begins.get(f.name, title)
+        kind = Annotated[kinds[f.name], arg(help=helps.get(f.name))]
+        groups.setdefault(title, []).append((f.name, kind, field(default=getattr(start, f.name))))
+
+    def make(**parts): return TrainConfig(**{name: value for part in parts.values() for name, value in vars(part).items()})
+    parts = [(make_dataclass("Group", group), title) for title, group in groups.items()]
+    make.__annotations__ = {f"part{i}": Annotated[part, OmitArgPrefixes, arg(name=title + ":", help="")] for i, (part, title) in enumerate(parts)}
+    make.__signature__ = inspect.Signature([inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=part(), annotation=kind)
+                                            for (name, kind), (part, _) in zip(make.__annotations__.items(), parts, strict=True)])
+    return make
 
 # %% ../nbs/07_cli.ipynb #07-017
 def main(
     args: list[str] | None = None,  # None: those of the process
 ) -> None:
     "Run a command and exit with its status."
-    command = parse(sys.argv[1:] if args is None else args)
-    try: sys.exit(command())
-    except KeyboardInterrupt: sys.exit(_complain("interrupted", 130))
-    except (ValueError, OSError, RuntimeError) as e: sys.exit(_complain(e, 1))
+    streams = [s for s in (sys.stdout, sys.stderr) if s]
+    for s in streams:
+        if hasattr(s, "reconfigure"): s.reconfigure(errors="backslashreplace")  # help, too, is for terminals that cannot show every sign
+    try: status = _status(sys.argv[1:] if args is None else args)
+    finally:
+        for s in streams:
+            try: s.flush()
+            except OSError: os.dup2(os.open(os.devnull, os.O_WRONLY), s.fileno())  # a closed pipe: Python would try again, and exit with 120
+    sys.exit(status)
+
+def _status(args: list[str]) -> int:
+    try: command = parse(args)
+    except BrokenPipeError: return 0  # nobody reads the help to its end
+    except (ValueError, OSError) as e: return _complain(e, 2)
+    try: return command()
+    except KeyboardInterrupt: return _complain("interrupted", 130)
+    except (ValueError, OSError, RuntimeError) as e: return _complain(e, 1)
 
 # %% ../nbs/07_cli.ipynb #07-019
 if __name__ == "__main__" and __spec__ is not None: main()

@@ -6,7 +6,6 @@
 __all__ = ['Picture', 'Colorizer', 'check_values']
 
 # %% ../nbs/06_colorize.ipynb #06-003
-import math
 import os
 import re
 from pathlib import Path
@@ -19,18 +18,30 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .checkpoint import find_checkpoint
-from .data import read_photo, to_rgb
+from .data import read_photo, say, to_rgb
 from .export import OnnxGenerator, cached_onnx
 from .generator import CONFIG, EMA_WEIGHTS, WEIGHTS, best_device, join_lab, lightness, load_generator, predict_ab, save_generator
 from .lab import AB_SCALE
 
 # %% ../nbs/06_colorize.ipynb #06-013
+_FOLDERS = {"run", "runs", "work", "out", "output", "outputs", "model", "models", "weights", "checkpoint", "checkpoints", "data", "tmp", "home"}
+
 def _fetch(path: str | Path) -> str | Path:
-    "A hub id becomes the folder it was downloaded to; everything else stays as it is."
-    if os.path.exists(path) or not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(path)) or str(path).endswith(".safetensors"): return path
-    try: return snapshot_download(str(path), allow_patterns=[WEIGHTS, EMA_WEIGHTS, CONFIG])
+    """A hub id, hf://owner/name or owner/name, becomes the folder it was downloaded to; everything else stays as it is.
+
+    Without hf://, what looks local is local: what exists, or lies in a folder that exists or is called as folders are, or in a run.
+    Raises FileNotFoundError when the hub does not give it."""
+    name, explicit = str(path).removeprefix("hf://"), str(path).startswith("hf://")
+    if not explicit and (os.path.lexists(path) or not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) or name.endswith(".safetensors")): return path
+    owner, _, repo = name.partition("/")
+    if not explicit and (os.path.lexists(owner) or owner.lower() in _FOLDERS or re.match("checkpoints$|epoch_|step_", repo)):
+        raise FileNotFoundError(f"{path}: no such run or checkpoint here; if it is one on the Hugging Face hub, write hf://{path}")
+    try: folder = snapshot_download(name, allow_patterns=[WEIGHTS, EMA_WEIGHTS, CONFIG])
     except Exception as e:  # no network, no such repository, no access: the hub's errors share no class
-        raise FileNotFoundError(f"{path}: no such path here, and the Hugging Face hub did not give it ({type(e).__name__})") from e
+        where = "the" if explicit else "no such path here, and the"
+        raise FileNotFoundError(f"{path}: {where} Hugging Face hub did not give it ({type(e).__name__})") from e
+    say(f"weights: {name} from the Hugging Face hub, revision {Path(folder).name[:12]}")
+    return folder
 
 # %% ../nbs/06_colorize.ipynb #06-014
 Picture = str | Path | Image.Image | np.ndarray  # a file, a Pillow picture of any mode, or uint8 (H,W) or (H,W,3)
@@ -76,10 +87,12 @@ class Colorizer(ModelHubMixin, library_name="portrait_gan", tags=["image-coloriz
         size: int | None = None,  # short side the network works at, in pixels; none: what it was trained for
         tta: bool = False,  # average with the prediction for the mirrored photo: twice the time
     ) -> tuple[Tensor, Tensor]:  # (N,1,H,W) the photos' own L*; (N,2,h,w) a*b* at the working size
-        "Light and colour apart, as `join_lab` takes them, photo by photo."
+        "Light and colour apart, as `join_lab` takes them, photo by photo; raises ValueError when the network's answer is no colour."
         L_star = torch.cat([lightness(p) for p in photos])
         def ab(L): return predict_ab(self.generator, L, self.size if size is None else size, self.ab_scale)
-        return L_star, (ab(L_star) + ab(L_star.flip(-1)).flip(-1))/2 if tta else ab(L_star)
+        colors = (ab(L_star) + ab(L_star.flip(-1)).flip(-1))/2 if tta else ab(L_star)
+        if not (colors.abs() < 1e6).all(): raise ValueError("the network's colours are not finite, or far beyond any colour: use other weights")
+        return L_star, colors
 
     def colorize(
         self,
@@ -111,4 +124,4 @@ class Colorizer(ModelHubMixin, library_name="portrait_gan", tags=["image-coloriz
 def check_values(size: int | None, saturation: float):
     "Raises ValueError for values no photo can be coloured with."
     if size is not None and size < 1: raise ValueError(f"size is {size}; it must be at least 1 pixel")
-    if not 0 <= saturation < math.inf: raise ValueError(f"saturation is {saturation}; it must be a number, 0 or more")
+    if not 0 <= saturation <= 1000: raise ValueError(f"saturation is {saturation}; it must be a number from 0 to 1000")

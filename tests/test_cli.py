@@ -1,14 +1,23 @@
 "The commands as a user types them, each in a process of its own."
+import inspect
 import json
 import os
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from portrait_gan import cli
 from portrait_gan.data import save_toys, toy_portraits
+from portrait_gan.generator import build_generator, save_generator
+from portrait_gan.training import TrainConfig
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +85,88 @@ def test_processes_protect_each_others_photos(project, command):
     assert {p.name: p.read_bytes() for p in (project/"mixed").iterdir() if p.suffix != ".csv"} == before
 
 
+def test_a_world_without_a_rank_is_refused_before_any_work(project, command):
+    status, out, err = command("colorize", "people", "--out", "x", cwd=project, WORLD_SIZE="4")
+    assert (status, out) == (2, "") and err.startswith("portrait-gan: WORLD_SIZE=4 ") and err.count("\n") == 1
+    assert not (project/"x").exists()
+
+
+def test_what_a_folder_holds_besides_is_told_once(tmp_path, command):
+    (tmp_path/"in").mkdir()
+    Image.fromarray(toy_portraits(1, 40)[0]).convert("L").save(tmp_path/"in/a.png")
+    for name in ("a.dng", "b.dng", "letter.pdf"): (tmp_path/"in"/name).touch()
+    status, out, err = command("colorize", "in", "--out", "done", cwd=tmp_path)
+    assert (status, err) == (0, "") and out.count("left out") == 1 and "left out of folders: 2 .dng, 1 .pdf " in out
+
+
+def test_a_network_that_answers_nothing_fails(tmp_path, command):
+    torch.manual_seed(0)
+    generator = build_generator("resnet18", None)
+    with torch.no_grad():
+        for p in generator.parameters(): p.mul_(1e20)
+    save_generator(generator, tmp_path/"model", dict(ab_scale=110., size=64))
+    Image.fromarray(toy_portraits(1, 40)[0]).convert("L").save(tmp_path/"a.png")
+    status, out, err = command("colorize", "a.png", "--out", "done", "--checkpoint", "model", cwd=tmp_path)
+    assert status == 1 and "0 coloured, 1 failed" in out and err.startswith("portrait-gan: a.png: ") and err.count("\n") == 1
+    assert not list(tmp_path.glob("done/*"))
+
+
+# telling never fails the work
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names as on POSIX")
+@pytest.mark.parametrize("encoding, name", [("cp1252", "Φωτο 🙂"), ("utf-8:strict", "out_\udcff")])
+def test_a_terminal_that_cannot_show_a_sign(tmp_path, command, encoding, name):
+    "What cannot be shown is escaped; the status says what became of the work."
+    folder = tmp_path/name
+    folder.mkdir()
+    Image.fromarray(toy_portraits(1, 40)[0]).convert("L").save(folder/"a.png")
+    status, out, err = command("colorize", folder/"a.png", "--out", folder/"done", cwd=tmp_path, PYTHONIOENCODING=encoding)
+    escaped = name.encode(encoding.split(":")[0], "backslashreplace").decode()
+    assert (status, err) == (0, "") and f"1 coloured, 0 failed; results in {tmp_path}/{escaped}/done\n" == out
+    assert os.listdir(folder/"done") == ["a.png"]
+    status, out, err = command("prepare", folder, folder/"cache", cwd=tmp_path, PYTHONIOENCODING=encoding)
+    assert status == 1 and err.startswith("portrait-gan: ") and err.count("\n") == 1
+
+
+def test_help_on_a_terminal_of_few_signs(tmp_path, command):
+    status, out, err = command("colorize", "--help", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert (status, err) == (0, "") and "usage: portrait-gan" in out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes as on POSIX")
+def test_nobody_listens(tmp_path):
+    "Both pipes are closed on the other side; the photo is coloured, and its status is that of the work."
+    Image.fromarray(toy_portraits(1, 40)[0]).convert("L").save(tmp_path/"a.png")
+    for words, expected in ((["a.png"], 0), (["nowhere.png"], 1)):
+        read, write = os.pipe()
+        os.close(read)
+        program = [str(Path(sys.executable).with_name("portrait-gan")), "colorize", *words, "--out", "done"]
+        assert subprocess.run(program, cwd=tmp_path, stdout=write, stderr=write, timeout=300).returncode == expected
+        os.close(write)
+    assert os.listdir(tmp_path/"done") == ["a.png"]
+
+
+# help
+
+def test_the_help_of_train_is_grouped_as_its_source(tmp_path, command):
+    "Every option once, under the comment that stands above it in TrainConfig, with its own help and the recipe's default."
+    status, out, _ = command("train", "--recipe", "smoke", "--help", cwd=tmp_path, COLUMNS="80", PYTHONIOENCODING="utf-8")
+    assert status == 0
+    shown, group = {}, None
+    for line in out.splitlines():
+        if title := re.match(r"\W+ ([^│]+): options \W+$", line): group = title[1]
+        elif option := re.match(r"│ --([a-z0-9-]+)[ ,].*", line): shown.setdefault(option[1].replace("-", "_"), []).append(group)
+    expected, group = {}, "recipe"
+    for line in inspect.getsource(TrainConfig).splitlines():
+        if comment := re.fullmatch(r"    # (.+)", line): group = comment[1]
+        elif option := re.match(r"    (\w+): ", line): expected[option[1]] = [group]
+    assert list(expected) == [f.name for f in fields(TrainConfig)] and len({g for (g,) in expected.values()}) >= 6
+    assert {name: groups for name, groups in shown.items() if name not in ("out", "resume")} == expected
+    said = " ".join(out.replace("│", " ").split())
+    assert "decay of the averaged generator that is validated and exported (Yazici et al. 2019); 0: none (default: 0.9)" in said
+    assert "(default: 8 16 16 16)" in said
+
+
 BAD = {
     "no command": ([], 2, ""),
     "unknown command": (["paint"], 2, ""),
@@ -83,6 +174,7 @@ BAD = {
     "unknown option": (["train", "cache", "--out", "x", "--speed", "9"], 2, "speed"),
     "no input": (["colorize", "--out", "x"], 2, ""),
     "no such photo": (["colorize", "nowhere.jpg", "--out", "x"], 1, "nowhere.jpg"),
+    "a name that looks local": (["colorize", "people", "--out", "x", "--checkpoint", "mine/best"], 2, "mine/best: no such run or checkpoint here"),
     "no such checkpoint": (["colorize", "people", "--out", "x", "--checkpoint", "nowhere/at/all"], 2, "nowhere/at/all"),
     "checkpoint is a photo": (["colorize", "people", "--out", "x", "--checkpoint", "people/toy_0_0000.png"], 2, "toy_0_0000.png"),
     "prepare nothing": (["prepare", "nowhere", "x"], 1, "nowhere"),
@@ -136,3 +228,35 @@ def test_demo_learns(tmp_path, command):
     assert against_gray < .6 and against_mean < .8
     sizes = {p.name: Image.open(p).size for p in (tmp_path/"portrait-gan-demo").glob("*.jpg")}
     assert sizes == {"astronaut.jpg": (1536, 512), "camera.jpg": (1024, 512)}
+    # a second demonstration replaces the first, but nothing that came to it since
+    out = tmp_path/"portrait-gan-demo"
+    (out/"toys/mine.txt").write_text("precious")
+    (out/"letter.txt").write_text("mine too")
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    status, _, err = command("demo", "--overwrite", cwd=tmp_path)
+    assert status == 1 and "toys/mine.txt is not as a demonstration made it" in err and err.count("\n") == 1
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+    (out/"toys/mine.txt").unlink()
+    cli._clear(out)
+    assert [p.name for p in out.iterdir()] == ["letter.txt"]
+
+
+@pytest.mark.parametrize("name", ["toys/mine.txt", "toys/checkpoints/epoch_0001/state.json", "toys", "astronaut.jpg", "camera.jpg"])
+def test_demo_replaces_only_what_a_demonstration_made(tmp_path, name, monkeypatch):
+    "Whatever stands there under one of its names was made by somebody else."
+    (tmp_path/name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path/name).write_text("precious")
+    monkeypatch.setattr(cli.Demo, "_show_and_train", lambda self: pytest.fail("began"))
+    with pytest.raises(FileExistsError, match=re.escape(f"{tmp_path/name} is not as a demonstration made it")):
+        cli.Demo(tmp_path, overwrite=True)()
+    assert (tmp_path/name).read_text() == "precious"
+
+
+def test_a_demonstration_that_was_changed_stays(tmp_path):
+    for name in ("toys/log.txt", "astronaut.jpg"):
+        (tmp_path/name).parent.mkdir(exist_ok=True)
+        (tmp_path/name).write_text("made")
+    cli._list_made(tmp_path)
+    (tmp_path/"astronaut.jpg").write_text("made better")
+    with pytest.raises(FileExistsError, match="astronaut.jpg"): cli._clear(tmp_path)
+    assert (tmp_path/"toys/log.txt").exists()

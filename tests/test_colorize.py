@@ -96,7 +96,7 @@ def test_other_arrays_are_refused(colorizer, bad):
 
 
 @pytest.mark.parametrize("values", [
-    dict(size=0), dict(size=-3), dict(saturation=-1), dict(saturation=float("nan")), dict(saturation=float("inf"))])
+    dict(size=0), dict(size=-3), dict(saturation=-1), dict(saturation=float("nan")), dict(saturation=float("inf")), dict(saturation=3e38)])
 def test_values_that_mean_nothing_are_refused(colorizer, box, photo, values):
     with pytest.raises(ValueError): colorizer.colorize(photo, **values)
     with pytest.raises(ValueError): colorize_files(colorizer, box, box.parent/"out", **values)
@@ -148,6 +148,18 @@ def test_a_hub_id_is_asked_for_only_when_no_path_has_that_name(run, tmp_path, mo
     (tmp_path/"owner/name").symlink_to(run)
     assert Colorizer.from_pretrained("owner/name", "cpu").ab_scale == 102
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("path", ["runs/typo", "work/run", "mine/best", "anything/epoch_0003", "somewhere/checkpoints"])
+def test_what_looks_local_is_never_asked_of_the_hub(run, tmp_path, monkeypatch, capsys, path):
+    asked = []
+    monkeypatch.setattr(module, "snapshot_download", lambda repo, **_: asked.append(repo) or str(run/"checkpoints/epoch_0001"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/"mine").mkdir()
+    with pytest.raises(FileNotFoundError, match=f"{path}: no such run .* hf://{path}") as told: Colorizer.from_pretrained(path)
+    assert "\n" not in str(told.value) and asked == [] and capsys.readouterr().out == ""
+    assert Colorizer.from_pretrained(f"hf://{path}", "cpu").ab_scale == 101  # who says so means the hub
+    assert asked == [path] and capsys.readouterr().out == f"weights: {path} from the Hugging Face hub, revision epoch_0001\n"
 
 
 @pytest.mark.parametrize("error", [ConnectionError("no\nnetwork"), ValueError("bad id"), OSError()])
@@ -236,7 +248,69 @@ def test_whatever_goes_wrong_stays_with_its_photo(colorizer, box, photo, monkeyp
     assert bad.problem and "\n" not in bad.problem and good.output
 
 
+class Sometimes(torch.nn.Module):
+    "A network that answers `value` for dark photos, and grey for others."
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, L):
+        dark = L.mean((1, 2, 3), keepdim=True) < -.5
+        return torch.where(dark, self.value, 0.).expand(-1, 2, *L.shape[2:]).clone()
+
+
+@pytest.mark.parametrize("tta", [False, True])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e37])
+def test_an_answer_that_is_no_colour_is_one_problem_and_writes_nothing(box, value, tta):
+    "The photos have one shape, so they go through the network together."
+    colorizer = Colorizer(Sometimes(value), size=32, device="cpu")
+    Image.new("L", (48, 48), 10).save(box/"dark.png")
+    Image.new("L", (48, 48), 200).save(box/"light.png")
+    Image.new("L", (48, 48), 200).save(box/"good.png")
+    with pytest.raises(ValueError, match="not finite"): colorizer.colorize(box/"dark.png", tta=tta)
+    bad, *good = colorize_files(colorizer, box, box.parent/"out", tta=tta)
+    assert bad.source.name == "dark.png" and bad.output is None and "not finite" in bad.problem
+    assert [r.output.name for r in good] == ["good.png", "light.png"]
+    assert files(box.parent/"out") == ["errors.csv", "good.png", "light.png"]
+
+
+def test_weights_that_overflow_write_no_black_picture(box):
+    "Finite weights, as an overflow in half precision or a run that ran away leaves them."
+    torch.manual_seed(0)
+    generator = build_generator("resnet18", None)
+    with torch.no_grad():
+        for p in generator.parameters(): p.mul_(1e20)
+    assert "not finite" in one_problem(colorize_files(Colorizer(generator, size=32, device="cpu"), box, box.parent/"out"))
+    assert files(box.parent/"out") == []
+
+
 # which files are meant
+
+def test_what_a_folder_holds_besides_is_counted_once(colorizer, box):
+    for name in ("a.dng", "b.DNG", "sub/c.jxl", "letter.pdf", "README", ".hidden.dng", ".git/x.dng"):
+        (box/name).parent.mkdir(exist_ok=True)
+        (box/name).touch()
+    results = colorize_files(colorizer, box, box.parent/"out")
+    assert [r.problem for r in results] == [None]
+    assert results.left_out == {".dng": 2, ".jxl": 1, ".pdf": 1, "without suffix": 1}
+    assert colorize_files(colorizer, f"{box}/*.png", box.parent/"out").left_out == {}  # a pattern means what fits it
+
+
+@pytest.mark.parametrize("env", [dict(WORLD_SIZE="2"), dict(RANK="1"), dict(RANK="2", WORLD_SIZE="2"), dict(RANK="-1", WORLD_SIZE="2"),
+                                 dict(RANK="one", WORLD_SIZE="2"), dict(RANK="0", WORLD_SIZE="many"), dict(RANK="0", WORLD_SIZE="0")])
+def test_a_share_that_is_not_clear_is_refused(colorizer, box, monkeypatch, env):
+    for name in ("RANK", "WORLD_SIZE"): monkeypatch.delenv(name, raising=False)
+    for name, value in env.items(): monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="set both"): colorize_files(colorizer, box, box.parent/"out")
+    assert not (box.parent/"out").exists()
+
+
+@pytest.mark.parametrize("env", [{}, dict(RANK="0"), dict(WORLD_SIZE="1"), dict(RANK="0", WORLD_SIZE="1"), dict(RANK="", WORLD_SIZE="")])
+def test_one_process_alone_colours_all(colorizer, box, photo, monkeypatch, env):
+    for name in ("RANK", "WORLD_SIZE"): monkeypatch.delenv(name, raising=False)
+    for name, value in env.items(): monkeypatch.setenv(name, value)
+    for i in range(4): photo.save(box/f"{i}.png")
+    assert [bool(r.output) for r in colorize_files(colorizer, box, box.parent/"out")] == [True]*5
 
 def test_a_folder_is_mirrored_and_only_photos_are_taken(colorizer, box, photo):
     for name in ("a/b/deep.JPG", "a/.hidden.png", ".git/x.png", "notes.txt", "a/archive.zip", "dir.jpg/inside.bmp"):
@@ -443,6 +517,72 @@ def test_an_interrupted_write_leaves_what_was_there(colorizer, box, monkeypatch,
         with pytest.raises(KeyboardInterrupt): colorize_files(colorizer, box, out, overwrite=True)
     else: assert "No space left" in one_problem(colorize_files(colorizer, box, out, overwrite=True))
     assert files(out) == (["good.png"] if old else []) and (not old or (out/"good.png").read_bytes() == old)
+
+
+def test_a_full_disk_costs_no_result(colorizer, box, photo, monkeypatch, capsys):
+    "Not a byte more fits, neither of a photo nor of the list of what failed."
+    photo.save(box/"second.png")
+    def full(fd): raise OSError(28, "No space left on device")
+    monkeypatch.setattr(os, "fsync", full)
+    results = colorize_files(colorizer, box, box.parent/"out", compare=True)
+    assert [r.problem for r in results] == [f"cannot write {box.parent/'out'/name}: No space left on device" for name in ("good.png", "second.png")]
+    err = capsys.readouterr().err
+    assert err == f"portrait-gan: no list of the errors in {box.parent/'out'}: No space left on device\n" and files(box.parent/"out") == []
+
+
+def test_a_folder_that_lets_nothing_go_costs_no_result(colorizer, box, monkeypatch):
+    "What a dead process left, and the list of an earlier run, cannot be removed."
+    out = box.parent/"out"
+    (box/"bad.png").touch()
+    colorize_files(colorizer, box, out)
+    (box/"bad.png").unlink()
+    (out/f"{folder.TMP}999999999-x.png").touch()
+    def closed(path, missing_ok=False): raise PermissionError(13, "Permission denied", str(path))
+    monkeypatch.setattr(Path, "unlink", closed)
+    (box/"new.png").write_bytes((box/"good.png").read_bytes())
+    assert [(r.problem, r.skipped) for r in colorize_files(colorizer, box, out)] == [(None, True), (None, False)]
+
+
+def test_a_second_run_into_the_photos_own_folder_finds_its_results(colorizer, box, photo):
+    "They are there already: neither photos to colour nor errors, and nothing replaces them."
+    photo.save(box/"good.jpg")
+    (box/"good.png").unlink()
+    Image.new("L", (48, 48), 90).save(box/"pair.tif")
+    options = dict(format="png", compare=True)
+    assert [r.problem for r in colorize_files(colorizer, box, box, **options)] == [None]*2
+    made = {name: (box/name).read_bytes() for name in ("good.png", "good.png.compare.jpg", "pair.png", "pair.png.compare.jpg")}
+    photo.save(box/"later.jpg")
+    for given in (box, f"{box}/*", [box/name for name in files(box)]):
+        again = colorize_files(colorizer, given, box, **options)
+        assert [(r.source.name, r.problem, r.skipped) for r in again if r.source.name != "later.jpg"] == [
+            ("good.jpg", None, True), ("pair.tif", None, True)]
+        assert again.left_out["results of an earlier run"] >= 4
+    assert (box/"later.png").exists()
+    assert all("not replaced" in r.problem for r in colorize_files(colorizer, box, box, overwrite=True, **options))
+    assert all((box/name).read_bytes() == data for name, data in made.items())
+
+
+def test_a_grey_photo_of_the_outputs_name_is_no_result_of_an_earlier_run(colorizer, box, photo):
+    "Two scans of one picture: the one without colour is a photo, and that the other was not coloured is told."
+    photo.save(box/"good.jpg")
+    before = (box/"good.png").read_bytes()
+    results = colorize_files(colorizer, box, box, format="png")
+    assert [r.output for r in results] == [None]*2 and "not replaced" in results[0].problem and results.left_out == {}
+    assert (box/"good.png").read_bytes() == before
+
+
+def test_a_photo_that_changed_since_is_told_and_not_replaced(colorizer, box, photo):
+    out = box.parent/"out/good.png"
+    colorize_files(colorizer, box, out.parent)
+    before = out.read_bytes()
+    assert colorize_files(colorizer, box, out.parent) == [Result(box/"good.png", out, skipped=True)]
+    os.utime(out, (1e9, 1e9))  # an output of 2001
+    (newer,) = colorize_files(colorizer, box, out.parent)
+    photo.crop((0, 0, 30, 40)).save(box/"good.png")  # another photo, moved here with its old date
+    os.utime(box/"good.png", (1e9, 1e9))
+    os.utime(out, (2e9, 2e9))
+    (other,) = colorize_files(colorizer, box, out.parent)
+    assert all(r.skipped and "changed since; --overwrite" in r.note for r in (newer, other)) and out.read_bytes() == before
 
 
 def test_report_hears_each_result_as_it_comes(colorizer, box):
