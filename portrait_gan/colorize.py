@@ -19,7 +19,7 @@ from .checkpoint import find_checkpoint
 from .export import OnnxGenerator, cached_onnx
 from .photo import read_photo, to_rgb
 from .pixels import join_lab, lightness, shrink
-from .pretrained import CONFIG, EMA_WEIGHTS, WEIGHTS, best_device, find_weights
+from .pretrained import CONFIG, EMA_WEIGHTS, LITE, WEIGHTS, best_device, find_weights, load_weights
 
 # %% ../nbs/06_colorize.ipynb #06-013
 def _fetch(path: str | Path) -> str | Path:
@@ -65,9 +65,7 @@ class Colorizer:
         if not is_file:
             weights, config = find_weights(None if path is None else find_checkpoint(_fetch(path)))
             if (config["in_channels"], config["classes"]) != (1, 2): raise ValueError(f"{path}: this network does not turn L into a*b*")
-            if backend == "torch":
-                from portrait_gan.generator import load_generator
-                return cls(load_generator(weights)[0], config["size"], config["ab_scale"], device)
+            if backend == "torch": return cls(_load(weights, config), config["size"], config["ab_scale"], device)
         if str(device) not in ("None", "cpu"): raise ValueError(f"device {device}: ONNX Runtime computes on the CPU here")
         engine = OnnxGenerator(path if is_file else cached_onnx(weights, config))
         return cls(engine, engine.size, engine.ab_scale)
@@ -132,6 +130,14 @@ class Colorizer:
                 return ModelCard(_CARD.format(size=colorizer.size))
 
         return Shared()
+
+def _load(weights: Path, config: dict):
+    "The network for these weights: page 02a's, which is there at once, or any other by page 02 and its libraries."
+    if config["encoder"] == LITE:
+        from portrait_gan.lite import LiteGenerator
+        return load_weights(LiteGenerator(), weights, LITE)
+    from portrait_gan.generator import load_generator
+    return load_generator(weights)[0]
 
 _CARD = """---
 library_name: portrait_gan
