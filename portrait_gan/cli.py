@@ -93,6 +93,8 @@ class Colorize:
 
     def __call__(self) -> int:
         if not self.inputs: return _complain("name at least one file, folder or glob", 2)
+        # before PyTorch is loaded: threads that wait asking again and again keep others from the cores, if these have other work, too
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from PIL import Image
         from tqdm import tqdm
 
