@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pooch
 
-from .data import atomic_write
+from .files import atomic_write
 
 # %% ../nbs/03b_checkpoint.ipynb #03-006
 @contextmanager

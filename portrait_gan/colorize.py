@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
-from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
 from PIL import Image
-from torch import Tensor, nn
 
 from .checkpoint import find_checkpoint
-from .data import read_photo, say, to_rgb
 from .export import OnnxGenerator, cached_onnx
-from .generator import CONFIG, EMA_WEIGHTS, WEIGHTS, best_device, join_lab, lightness, load_generator, predict_ab, save_generator
-from .lab import AB_SCALE
+from .files import say
+from .photo import read_photo, to_rgb
+from .pixels import join_lab, lightness, shrink
+from .pretrained import CONFIG, EMA_WEIGHTS, LITE, WEIGHTS, best_device, find_weights, load_weights
 
 # %% ../nbs/06_colorize.ipynb #06-013
 _FOLDERS = {"run", "runs", "work", "out", "output", "outputs", "model", "models", "weights", "checkpoint", "checkpoints", "data", "tmp", "home"}
@@ -36,6 +34,7 @@ def _fetch(path: str | Path) -> str | Path:
     owner, _, repo = name.partition("/")
     if not explicit and (os.path.lexists(owner) or owner.lower() in _FOLDERS or re.match("checkpoints$|epoch_|step_", repo)):
         raise FileNotFoundError(f"{path}: no such run or checkpoint here; if it is one on the Hugging Face hub, write hf://{path}")
+    from huggingface_hub import snapshot_download
     try: folder = snapshot_download(name, allow_patterns=[WEIGHTS, EMA_WEIGHTS, CONFIG])
     except Exception as e:  # no network, no such repository, no access: the hub's errors share no class
         where = "the" if explicit else "no such path here, and the"
@@ -47,18 +46,21 @@ def _fetch(path: str | Path) -> str | Path:
 Picture = str | Path | Image.Image | np.ndarray  # a file, a Pillow picture of any mode, or uint8 (H,W) or (H,W,3)
 
 
-class Colorizer(ModelHubMixin, library_name="portrait_gan", tags=["image-colorization", "pix2pix"]):
+class Colorizer:
     "A generator and the units it speaks: a photo goes in, the same photo comes out in colour. May be used by several threads."
     def __init__(
         self,
-        generator: nn.Module,  # network of `build_generator` or `load_generator`
+        generator,  # network of `build_generator` or `load_generator`, or an OnnxGenerator
         size: int = 256,  # short side the network works at, in pixels
-        ab_scale: float = AB_SCALE,  # a*b* that the network calls 1
-        device: str | torch.device | None = None,  # where the network runs; none: the accelerator, else the CPU
+        ab_scale: float = 110.0,  # a*b* that the network calls 1
+        device=None,  # where the network runs, as PyTorch names it; none: the accelerator, else the CPU
     ):
         "Move the generator to the device; raises ValueError when that cannot be."
-        self.size, self.ab_scale, device = size, ab_scale, best_device() if device is None else device
-        try: self.generator = generator.eval().to(device, memory_format=torch.channels_last)
+        self.generator, self.size, self.ab_scale = generator, size, ab_scale
+        if isinstance(generator, OnnxGenerator): return
+        import torch
+        device = best_device() if device is None else device
+        try: generator.eval().to(device, memory_format=torch.channels_last)
         except (RuntimeError, AssertionError) as e:
             raise ValueError(f"device {device}: {str(e).splitlines()[0]}") from e
 
@@ -66,33 +68,42 @@ class Colorizer(ModelHubMixin, library_name="portrait_gan", tags=["image-coloriz
     def from_pretrained(
         cls,
         path: str | Path | None = None,  # a run, a checkpoint folder, a .safetensors or .onnx file, or a hub id; none: the bundled weights
-        device: str | torch.device | None = None,  # as above; for ONNX always the CPU
+        device=None,  # as above; for ONNX always the CPU
         backend: Literal["torch", "onnx"] = "torch",  # what computes; onnx exports once for these weights, and needs the extra `onnx`
     ) -> "Colorizer":
         "Load a trained generator with its own settings; raises FileNotFoundError, ValueError or RuntimeError, one line each."
         if backend not in ("torch", "onnx"): raise ValueError(f"backend is {backend!r}; it can be torch or onnx")
         is_file = str(path).endswith(".onnx")
         if not is_file:
-            generator, config = load_generator(None if path is None else find_checkpoint(_fetch(path)))
+            weights, config = find_weights(None if path is None else find_checkpoint(_fetch(path)))
             if (config["in_channels"], config["classes"]) != (1, 2): raise ValueError(f"{path}: this network does not turn L into a*b*")
-            size, ab_scale = int(config["size"]), config["ab_scale"]
-            if backend == "torch": return cls(generator, size, ab_scale, device)
-        if device not in (None, "cpu", torch.device("cpu")): raise ValueError(f"device {device}: ONNX Runtime computes on the CPU here")
-        engine = OnnxGenerator(path if is_file else cached_onnx(generator, size, ab_scale))
-        return cls(engine, engine.size, engine.ab_scale, "cpu")
+            if backend == "torch": return cls(_load(weights, config), config["size"], config["ab_scale"], device)
+        if str(device) not in ("None", "cpu"): raise ValueError(f"device {device}: ONNX Runtime computes on the CPU here")
+        engine = OnnxGenerator(path if is_file else cached_onnx(weights, config))
+        return cls(engine, engine.size, engine.ab_scale)
 
     def predict(
         self,
         photos: list[np.ndarray],  # of one shape, (H,W) or (H,W,3), uint8 or uint16
         size: int | None = None,  # short side the network works at, in pixels; none: what it was trained for
         tta: bool = False,  # average with the prediction for the mirrored photo: twice the time
-    ) -> tuple[Tensor, Tensor]:  # (N,1,H,W) the photos' own L*; (N,2,h,w) a*b* at the working size
+    ) -> tuple[np.ndarray, np.ndarray]:  # (N,1,H,W) the photos' own L*; (N,2,h,w) a*b* at the working size
         "Light and colour apart, as `join_lab` takes them, photo by photo; raises ValueError when the network's answer is no colour."
-        L_star = torch.cat([lightness(p) for p in photos])
-        def ab(L): return predict_ab(self.generator, L, self.size if size is None else size, self.ab_scale)
-        colors = (ab(L_star) + ab(L_star.flip(-1)).flip(-1))/2 if tta else ab(L_star)
-        if not (colors.abs() < 1e6).all(): raise ValueError("the network's colours are not finite, or far beyond any colour: use other weights")
+        planes = [lightness(p) for p in photos]
+        L_star = planes[0] if len(planes) == 1 else np.concatenate(planes)  # a large photo is not copied
+        L = shrink(L_star, self.size if size is None else size)
+        colors = self._answer(L)
+        if tta: colors = (colors + self._answer(L[..., ::-1].copy())[..., ::-1])/2
+        if not (np.abs(colors) < 1e6).all(): raise ValueError("the network's colours are not finite, or far beyond any colour: use other weights")
         return L_star, colors
+
+    def _answer(self, L: np.ndarray) -> np.ndarray:
+        "What the network says to (N,1,h,w) in [-1,1], in units of a*b*."
+        if isinstance(self.generator, OnnxGenerator): return self.generator(L)*self.ab_scale
+        import torch
+        param = next(self.generator.parameters(), torch.empty(0))
+        with torch.inference_mode(): ab = self.generator(torch.from_numpy(L).to(param.device, param.dtype))
+        return ab.float().cpu().numpy()*self.ab_scale
 
     def colorize(
         self,
@@ -108,17 +119,53 @@ class Colorizer(ModelHubMixin, library_name="portrait_gan", tags=["image-coloriz
         elif isinstance(photo, Image.Image): photo = to_rgb(photo)
         return Image.fromarray(join_lab(*self.predict([np.asarray(photo)], size, tta), saturation))
 
-    def _save_pretrained(self, save_directory: Path):
-        "What `save_pretrained` and `push_to_hub` of ModelHubMixin write, beside the card; raises ValueError for an ONNX model."
-        if isinstance(self.generator, OnnxGenerator): raise ValueError("an ONNX model has no weights to save; load those it was exported from")
-        save_generator(self.generator, save_directory, dict(size=self.size, ab_scale=self.ab_scale))
+    def save_pretrained(self, save_directory: str | Path, **options):
+        "Write weights, settings and a card; options as of huggingface_hub's ModelHubMixin; raises ValueError for an ONNX model."
+        return self._for_hub().save_pretrained(save_directory, **options)
 
-    def generate_model_card(self, *args, **kwargs) -> ModelCard:
-        "What anyone needs to use the weights; where they come from, their trainer must add."
-        return ModelCard(f"---\nlibrary_name: portrait_gan\ntags: [image-colorization, pix2pix]\n---\n\n# Portrait colouriser\n\n"
-                         f"A U-Net that turns L* of a photo into a*b*, working size {self.size} px. Its colours are proposals, never evidence.\n\n"
-                         "```python\nfrom portrait_gan.colorize import Colorizer\n"
-                         "Colorizer.from_pretrained(\"THIS REPOSITORY\").colorize(\"photo.jpg\")\n```\n")
+    def push_to_hub(self, repo_id: str, **options):
+        "Send the same to the hub; options as of huggingface_hub's ModelHubMixin; raises ValueError for an ONNX model."
+        return self._for_hub().push_to_hub(repo_id, **options)
+
+    def _for_hub(self):
+        if isinstance(self.generator, OnnxGenerator): raise ValueError("an ONNX model has no weights to save; load those it was exported from")
+        from huggingface_hub import ModelCard, ModelHubMixin
+
+        from portrait_gan.generator import save_generator
+        colorizer = self
+
+        class Shared(ModelHubMixin):
+            def _save_pretrained(self, save_directory: Path):
+                save_generator(colorizer.generator, save_directory, dict(size=colorizer.size, ab_scale=colorizer.ab_scale))
+
+            def generate_model_card(self, *args, **kwargs) -> ModelCard:
+                "What anyone needs to use the weights; where they come from, their trainer must add."
+                return ModelCard(_CARD.format(size=colorizer.size))
+
+        return Shared()
+
+def _load(weights: Path, config: dict):
+    "The network for these weights: page 02a's, which is there at once, or any other by page 02 and its libraries."
+    if config["encoder"] == LITE:
+        from portrait_gan.lite import LiteGenerator
+        return load_weights(LiteGenerator(), weights, LITE)
+    from portrait_gan.generator import load_generator
+    return load_generator(weights)[0]
+
+_CARD = """---
+library_name: portrait_gan
+tags: [image-colorization, pix2pix]
+---
+
+# Portrait colouriser
+
+A U-Net that turns L* of a photo into a*b*, working size {size} px. Its colours are proposals, never evidence.
+
+```python
+from portrait_gan.colorize import Colorizer
+Colorizer.from_pretrained("THIS REPOSITORY").colorize("photo.jpg")
+```
+"""
 
 # %% ../nbs/06_colorize.ipynb #06-015
 def check_values(size: int | None, saturation: float):

@@ -9,24 +9,22 @@ __all__ = ['SIZES', 'with_constant_pads', 'export_onnx', 'OnnxGenerator', 'cache
 import copy
 import hashlib
 import importlib.util
+import json
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pooch
-import safetensors.torch
-import torch
-import torch.nn.functional as F
-from timm.layers import Conv2dSame
-from torch import Tensor, nn
 
-from .data import atomic_write
+from .files import atomic_write
 
 # %% ../nbs/05b_export.ipynb #05-006
 def with_constant_pads(
-    network: nn.Module,  # takes sizes that are multiples of all its strides
-) -> nn.Module:  # a copy that computes the same for such sizes
+    network,  # a torch.nn.Module that takes sizes that are multiples of all its strides
+):  # a copy that computes the same for such sizes
     "Replace convolutions that work out their padding from the size (TensorFlow's SAME, timm's Conv2dSame) by constant zeros and a convolution."
+    from timm.layers import Conv2dSame
+    from torch import nn
     network = copy.deepcopy(network)
     def replace(parent):
         for name, child in parent.named_children():
@@ -50,7 +48,7 @@ def _needs(*wheels: str):
     if missing: raise RuntimeError(f'{", ".join(missing)} not installed: run `pip install "portrait-gan[onnx]"`')
 
 def export_onnx(
-    generator: nn.Module,  # network of `build_generator` or `load_generator`
+    generator,  # network of `build_generator` or `load_generator`
     path: str | Path,  # the .onnx file to make or replace
     size: int,  # short side the network works at, in pixels
     ab_scale: float,  # a*b* that the network calls 1
@@ -60,6 +58,7 @@ def export_onnx(
     Raises RuntimeError when the extra `onnx` is missing, or when the file's answers differ by more than 0.001 · `ab_scale`; nothing is
     written then."""
     _needs("onnx", "onnxscript", "onnxruntime")
+    import torch
     generator = copy.deepcopy(generator).cpu().float().eval().to(memory_format=torch.contiguous_format)
     free = {0: torch.export.Dim("b"), **{i: 32*torch.export.Dim(n, min=1, max=128) for i, n in ((2, "h"), (3, "w"))}}
     with warnings.catch_warnings(), torch.no_grad():
@@ -72,27 +71,26 @@ def export_onnx(
     ours, offs = OnnxGenerator(data), []
     for b, h, w in SIZES:
         L = torch.randn(b, 1, h, w, generator=torch.Generator().manual_seed(h)).clamp(-1, 1)
-        with torch.no_grad(): offs.append((ours(L) - generator(L)).abs().max().item())
+        with torch.no_grad(): offs.append(np.abs(ours(L.numpy()) - generator(L).numpy()).max())
     off = float(np.max(offs))  # NaN if one is
     if not off <= 1e-3: raise RuntimeError(f"{path}: not written, because its colours differ from PyTorch's by {off*ab_scale:.3f} units of a*b*")
     with atomic_write(path) as f: f.write(data)
     return off*ab_scale
 
 # %% ../nbs/05b_export.ipynb #05-011
-class OnnxGenerator(nn.Module):
+class OnnxGenerator:
     "A generator that ONNX Runtime computes, on the CPU: L (N,1,H,W) in [-1,1] -> ab (N,2,H,W). May be used by several threads."
     def __init__(
         self,
         model: str | Path | bytes,  # an .onnx file of `export_onnx`, or its content
     ):
         "Raises RuntimeError without onnxruntime, FileNotFoundError, and ValueError for another file."
-        super().__init__()
         _needs("onnxruntime")
         import onnxruntime
         if not isinstance(model, bytes) and not Path(model).is_file(): raise FileNotFoundError(f"no model at {model}")
         name = "model" if isinstance(model, bytes) else model
         options = onnxruntime.SessionOptions()
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that spin keep others from reading and writing photos
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         source = model if isinstance(model, bytes) else str(model)
         try: self.session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as e: raise ValueError(f"{name} is no ONNX model that can be run ({' '.join(str(e).split())[:80]})") from e
@@ -100,22 +98,22 @@ class OnnxGenerator(nn.Module):
         try: self.size, self.ab_scale = int(told["size"]), float(told["ab_scale"])
         except (KeyError, ValueError) as e: raise ValueError(f"{name} was not written by portrait-gan: it names no size and a*b* scale") from e
 
-    def forward(self, L: Tensor) -> Tensor:
-        h, w = L.shape[-2:]
-        if h % 32 or w % 32: L = F.pad(L, (0, -w % 32, 0, -h % 32), mode="replicate")
-        ab, = self.session.run(["ab"], {"L": np.ascontiguousarray(L.float().cpu().numpy())})
-        return torch.from_numpy(ab)[..., :h, :w].to(L.device)
+    def __call__(self, L: np.ndarray) -> np.ndarray:
+        h, w = L.shape[2:]
+        L = np.pad(L.astype(np.float32, copy=False), ((0, 0), (0, 0), (0, -h % 32), (0, -w % 32)), "edge")
+        return self.session.run(["ab"], {"L": L})[0][..., :h, :w]
 
 # %% ../nbs/05b_export.ipynb #05-019
 def cached_onnx(
-    generator: nn.Module,  # network of `build_generator` or `load_generator`
-    size: int,  # short side the network works at, in pixels
-    ab_scale: float,  # a*b* that the network calls 1
+    weights: Path,  # the .safetensors file that `find_weights` found
+    config: dict,  # its settings, by the same
     cache: str | Path | None = None,  # folder for the file; none: the user's cache
 ) -> Path:  # the .onnx file, exported now or earlier
-    "Export a generator unless that was done before; raises as `export_onnx`."
-    state = {k: v.cpu().contiguous() for k, v in generator.state_dict().items()}
-    name = hashlib.sha256(safetensors.torch.save(state) + f"{size} {ab_scale} {torch.__version__}".encode()).hexdigest()[:16]
+    "Export a trained generator unless that was done before, and then without PyTorch; raises as `load_generator` and `export_onnx`."
+    known = {k: config[k] for k in ("encoder", "in_channels", "classes", "size", "ab_scale")}
+    name = hashlib.sha256(weights.read_bytes() + json.dumps(known).encode()).hexdigest()[:16]
     path = Path(cache or pooch.os_cache("portrait_gan"))/f"{name}.onnx"
-    if not path.exists(): export_onnx(generator, path, size, ab_scale)
+    if not path.exists():
+        from portrait_gan.generator import load_generator
+        export_onnx(load_generator(weights)[0], path, config["size"], config["ab_scale"])
     return path

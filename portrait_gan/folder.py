@@ -27,9 +27,9 @@ import psutil
 from PIL import Image
 
 from .colorize import Colorizer, check_values
-from .data import GRAY_BELOW, MAX_PIXELS, TMP, atomic_write, color_spread, progress, say
-from .generator import join_lab
-from .photo import Photo, eight_bits, read_pages, write_pages
+from .files import TMP, atomic_write, progress, say
+from .photo import GRAY_BELOW, MAX_PIXELS, Photo, color_spread, eight_bits, read_pages, write_pages
+from .pixels import join_lab
 
 # %% ../nbs/06a_folder.ipynb #06-007
 @dataclass(frozen=True)
@@ -287,8 +287,7 @@ def colorize_files(
 
     def color(photos):
         L_star, ab = colorizer.predict([p.pixels for p in photos], size, tta)
-        return [replace(p, pixels=join_lab(*planes, saturation, p.pixels.dtype))
-                for p, *planes in zip(photos, L_star.split(1), ab.split(1), strict=True)]
+        return [replace(p, pixels=join_lab(L_star[i:i + 1], ab[i:i + 1], saturation, p.pixels.dtype)) for i, p in enumerate(photos)]
 
     def store(job, first):
         others = (page for p in job.pages for page in color([p])) if job.kind == "TIFF" else ()

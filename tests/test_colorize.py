@@ -11,7 +11,6 @@ import torch
 from PIL import Image, ImageOps
 from skimage.color import rgb2lab
 
-from portrait_gan import colorize as module
 from portrait_gan import folder
 from portrait_gan.colorize import Colorizer
 from portrait_gan.data import PhotoError, toy_portraits
@@ -138,7 +137,7 @@ def test_a_hub_id_is_asked_for_only_when_no_path_has_that_name(run, tmp_path, mo
     def snapshot_download(repo, allow_patterns):
         asked.append((repo, allow_patterns))
         return str(run/"checkpoints/epoch_0001")
-    monkeypatch.setattr(module, "snapshot_download", snapshot_download)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     monkeypatch.chdir(tmp_path)
     assert Colorizer.from_pretrained("owner/name", "cpu").ab_scale == 101
     assert asked == [("owner/name", ["generator.safetensors", "generator_ema.safetensors", "config.json"])]
@@ -153,7 +152,7 @@ def test_a_hub_id_is_asked_for_only_when_no_path_has_that_name(run, tmp_path, mo
 @pytest.mark.parametrize("path", ["runs/typo", "work/run", "mine/best", "anything/epoch_0003", "somewhere/checkpoints"])
 def test_what_looks_local_is_never_asked_of_the_hub(run, tmp_path, monkeypatch, capsys, path):
     asked = []
-    monkeypatch.setattr(module, "snapshot_download", lambda repo, **_: asked.append(repo) or str(run/"checkpoints/epoch_0001"))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda repo, **_: asked.append(repo) or str(run/"checkpoints/epoch_0001"))
     monkeypatch.chdir(tmp_path)
     (tmp_path/"mine").mkdir()
     with pytest.raises(FileNotFoundError, match=f"{path}: no such run .* hf://{path}") as told: Colorizer.from_pretrained(path)
@@ -165,7 +164,7 @@ def test_what_looks_local_is_never_asked_of_the_hub(run, tmp_path, monkeypatch, 
 @pytest.mark.parametrize("error", [ConnectionError("no\nnetwork"), ValueError("bad id"), OSError()])
 def test_a_hub_that_does_not_answer_is_one_line(monkeypatch, error):
     def snapshot_download(*_, **__): raise error
-    monkeypatch.setattr(module, "snapshot_download", snapshot_download)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     with pytest.raises(FileNotFoundError, match="owner/name.*hub") as told: Colorizer.from_pretrained("owner/name")
     assert "\n" not in str(told.value)
 
