@@ -181,9 +181,12 @@ def parse(
 ) -> Prepare | Train | Evaluate | Colorize | Export | Demo:
     "The command these words mean; exits with status 2 and an explanation when they mean none."
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    peek.add_argument("--recipe")
-    recipe = peek.parse_known_args(args)[0].recipe
-    start = Train(tyro.MISSING, tyro.MISSING, config=RECIPES.get(recipe, TrainConfig()))
+    for word in ("--recipe", "--out"): peek.add_argument(word)
+    peek.add_argument("--resume", action="store_true")
+    known, _ = peek.parse_known_args(args)
+    try: config = training.read_config(known.out) if known.resume and known.out else None  # what is not said now, the run knows
+    except ValueError: config = None  # no run, or none of this version: train says so
+    start = Train(tyro.MISSING, tyro.MISSING, config=config or RECIPES.get(known.recipe, TrainConfig()))
     kinds = [Annotated[kind, subcommand(kind.__name__.lower(), **({"default": start} if kind is Train else {}))]
              for kind in (Demo, Prepare, Train, Evaluate, Colorize, Export)]
     return tyro.cli(Union[tuple(kinds)], args=args, prog="portrait-gan", description="Give black-and-white portraits their colour.")  # noqa: UP007

@@ -77,10 +77,9 @@ def say(
     file=None,  # an open text file; none: sys.stdout
 ) -> None:
     "Print a line whatever the terminal can show, also to a pipe that was closed: telling never fails the work."
-    file = file or sys.stdout
-    try: tqdm.write(text, file=file)
-    except UnicodeEncodeError: tqdm.write(text.encode(file.encoding or "ascii", "backslashreplace").decode(file.encoding or "ascii"), file=file)
-    except OSError: pass
+    file = file or sys.stdout  # still none in a program without a terminal
+    code = getattr(file, "encoding", None) or "utf-8"
+    with suppress(OSError, ValueError): tqdm.write(text.encode(code, "backslashreplace").decode(code), file=file)
 
 # %% ../nbs/00_files.ipynb #00-007
 def progress(

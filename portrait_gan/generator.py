@@ -18,7 +18,7 @@ import segmentation_models_pytorch as smp
 import timm
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
+from safetensors.torch import load as load_bytes
 from torch import Tensor, nn
 
 from .data import atomic_write
@@ -245,7 +245,7 @@ def load_generator(
                                 else f"no generator at {weights}")
     config = _read_config(weights.with_name(CONFIG))
     generator = build_generator(config["encoder"], None, config["in_channels"], config["classes"])
-    try: state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(weights).items()}
+    try: state = {k: v.float() if v.is_floating_point() else v for k, v in load_bytes(weights.read_bytes()).items()}
     except Exception as e: raise ValueError(f"{weights} cannot be read: {e}") from e
     try: generator.load_state_dict(state)
     except RuntimeError as e: raise ValueError(f"{weights} does not fit a U-Net with {config['encoder']}") from e

@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, is_tensorboard_available, send_to_device
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load as load_bytes
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch._dynamo.exc import TorchDynamoException
@@ -483,10 +483,10 @@ def load_checkpoint(
 ) -> dict:  # its state
     "Put weights and optimizers back as they were; raises ValueError when the checkpoint does not fit."
     state, folder = read_state(folder), Path(folder)
-    try:
-        nets.bare(nets.generator).load_state_dict(load_file(folder/WEIGHTS))
-        nets.bare(nets.discriminator).load_state_dict(load_file(folder/"discriminator.safetensors"))
-        if nets.ema: nets.ema.module.load_state_dict(load_file(folder/EMA_WEIGHTS))
+    try:  # of bytes: safetensors opens no file whose name is no text
+        nets.bare(nets.generator).load_state_dict(load_bytes((folder/WEIGHTS).read_bytes()))
+        nets.bare(nets.discriminator).load_state_dict(load_bytes((folder/"discriminator.safetensors").read_bytes()))
+        if nets.ema: nets.ema.module.load_state_dict(load_bytes((folder/EMA_WEIGHTS).read_bytes()))
         saved = torch.load(folder/"optimizers.pt", map_location="cpu", weights_only=True)
         nets.opt_g.load_state_dict(saved["opt_g"])
         nets.opt_d.load_state_dict(saved["opt_d"])
@@ -651,15 +651,15 @@ def _train(config, data, run, resume, accelerator, tell, watch) -> Path:
 HOW = ("checkpoint_gradients", "compile", "workers", "keep_last", "keep_every", "checkpoint_minutes", "tensorboard")
 
 def resumed_config(
-    config: TrainConfig,  # what is asked for now
+    config: TrainConfig,  # what is asked for now; a recipe as it is, or the default one, asks for nothing
     run: str | Path,  # a run's folder
-    unsaid: TrainConfig | None = None,  # a field with its value here asks for nothing; None: the defaults of config's recipe
 ) -> TrainConfig:  # the run's own
     "The settings a run began with, and of those asked for now the ones of HOW; raises ValueError naming any other that differs."
     own = read_config(run)
-    if unsaid is None: unsaid = replace(RECIPES.get(config.recipe, TrainConfig()), recipe=TrainConfig().recipe)
-    asked = {k: v for k, v in vars(config).items() if v not in (getattr(own, k), getattr(unsaid, k))}
-    if other := [k for k in asked if k not in HOW]:
+    if config.recipe in (own.recipe, TrainConfig.recipe) and config == RECIPES.get(config.recipe): return own
+    decided = ("size", "total_steps")  # by the run, where None was asked for
+    asked = {k: v for k, v in vars(config).items() if v != getattr(own, k) and not (v is None and k in decided)}
+    if other := ["recipe"]*("recipe" in asked) or [k for k in asked if k not in HOW]:  # another recipe differs in everything
         told = ", ".join(f"{k} {getattr(own, k)}, not {asked[k]}" for k in other)
         flags = " and ".join("--" + k.replace("_", "-") for k in other)
         raise ValueError(f"{run} began with {told}: a resumed run keeps its settings; leave {flags} out, or name another --out")
