@@ -14,7 +14,6 @@ import csv
 import io
 import json
 import math
-import shutil
 import signal
 import sys
 import time
@@ -467,7 +466,8 @@ def save_checkpoint(
         buffer = io.BytesIO()  # torch.save would hide a full disk behind an error of its own
         torch.save(states, buffer)
         with atomic_write(folder/"optimizers.pt") as f: f.write(buffer.getbuffer())
-        if (Path(run)/PHOTOS).is_file(): shutil.copyfile(Path(run)/PHOTOS, folder/PHOTOS)  # wherever it goes, it knows what it has seen
+        if (Path(run)/PHOTOS).is_file():  # wherever the checkpoint goes, it knows what it has seen
+            with atomic_write(folder/PHOTOS) as f: f.write((Path(run)/PHOTOS).read_bytes())
     prune_checkpoints(run, config.keep_last, config.keep_every)
 
 def working_size(
