@@ -183,8 +183,8 @@ def test_two_networks_one_scale(step):
         nets, batch, config = step(scaler, clip_grad=1e3)
         for parts in 1, 2: train_step(nets, make_parts(batch, 1., parts, config), config)
         ends.append(everything(nets))
-    assert scaler.get_scale() == 2**19, "three steps, from 2**16"
     torch.testing.assert_close(*ends, rtol=1e-5, atol=1e-7)
+    assert scaler.get_scale() == 2**19, "three steps, from 2**16"
 
 
 def test_overflow_lowers_the_scale_once_a_step(step):
