@@ -196,7 +196,8 @@ def main(
     args: list[str] | None = None,  # None: those of the process
 ) -> None:
     "Run a command and exit with its status."
-    command = parse(sys.argv[1:] if args is None else args)
+    try: command = parse(sys.argv[1:] if args is None else args)
+    except ValueError as e: sys.exit(_complain(e, 2))  # settings that no run can have
     try: sys.exit(command())
     except KeyboardInterrupt: sys.exit(_complain("interrupted", 130))
     except (ValueError, OSError, RuntimeError) as e: sys.exit(_complain(e, 1))

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['SEED', 'SMOKE', 'RECIPES', 'PHOTOS', 'HOW', 'TrainConfig', 'make_gray', 'make_old', 'make_pair', 'make_accelerator',
-           'Networks', 'build_discriminator', 'build_networks', 'load_start', 'checkpoint_gradients', 'train_step',
-           'lr_scale', 'gan_starts', 'epoch_batches', 'share_of', 'validate', 'sample_sheet', 'refuse_seen',
-           'save_checkpoint', 'working_size', 'load_checkpoint', 'make_parts', 'try_step', 'plan_steps', 'train',
-           'resumed_config', 'read_config', 'trained_on', 'warnings_of', 'training_curves']
+           'Networks', 'build_discriminator', 'build_networks', 'load_start', 'inherit_start', 'checkpoint_gradients',
+           'train_step', 'lr_scale', 'gan_starts', 'epoch_batches', 'share_of', 'validate', 'sample_sheet',
+           'refuse_seen', 'save_checkpoint', 'working_size', 'load_checkpoint', 'make_parts', 'out_of_memory',
+           'try_step', 'plan_steps', 'train', 'resumed_config', 'read_config', 'trained_on', 'warnings_of',
+           'training_curves']
 
 # %% ../nbs/04_training.ipynb #04-003
 import csv
@@ -19,9 +20,12 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from types import NoneType
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pooch
@@ -29,8 +33,10 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, is_tensorboard_available, send_to_device
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from PIL import Image
 from safetensors.torch import load as load_bytes
+from timm.layers import convert_sync_batchnorm
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch._dynamo.exc import TorchDynamoException
@@ -72,7 +78,7 @@ from .losses import PerceptualLoss, discriminator_loss, generator_loss, pixel_lo
 # %% ../nbs/04_training.ipynb #04-006
 @dataclass(frozen=True)
 class TrainConfig:
-    "Every setting of a training run."
+    "Every setting of a training run; one that no run can have, or two that exclude each other, raise ValueError."
     recipe: Literal["default", "seed", "smoke"] = "default"  # name of the recipe these values come from
     # what the networks see
     size: int | None = None  # side of the training square in pixels; none: 256 with an accelerator, 96 without
@@ -118,15 +124,74 @@ class TrainConfig:
     # speed and memory
     accumulate: int = 1  # parts in which a step is computed, one after the other: less memory, the same batch
     checkpoint_gradients: bool = False  # recompute activations instead of keeping them (Chen et al. 2016): less memory, more time
-    compile: bool = False  # torch.compile networks and Lab; pays on GPUs and in long runs
+    compile: bool = False  # torch.compile networks and Lab; pays on GPUs and in long runs; not with checkpoint_gradients
     workers: int | None = None  # loader processes; none: 2 with an accelerator, 0 on a CPU, where the networks need the cores
     # around it
     seed: int = 0  # of weights, crops, flips, greys and order
     keep_last: int = 2  # newest epochs whose checkpoints stay
     keep_every: int = 3  # and, for good, those of every so many epochs
     checkpoint_minutes: float = 10.0  # a checkpoint within an epoch after so many minutes
-    valid_photos: int = 256  # photos of the validation split looked at after each epoch
+    valid_photos: int = 256  # photos looked at after each epoch, spread evenly over the validation split
     tensorboard: bool = False  # also write what TensorBoard reads (pip install tensorboard)
+
+    def __post_init__(self): _check_config(self)
+
+# %% ../nbs/04_training.ipynb #04-t02
+_RANGES = (  # what every number must be, each of a tuple's too
+    ("at least 32", lambda v: v >= 32, "size"),  # the encoder halves it five times
+    ("at least 2", lambda v: v >= 2, "batch_size"),  # for BatchNorm
+    ("at least 1", lambda v: v >= 1, "epochs total_steps filters accumulate keep_last keep_every valid_photos"),
+    ("at least 0", lambda v: v >= 0, "jitter rebalance lambda_l1 lambda_gan lambda_perceptual lr lr_encoder lr_discriminator "
+                                     "weight_decay gan_epochs gan_least workers checkpoint_minutes"),
+    ("more than 0", lambda v: v > 0, "ab_scale minutes clip_grad"),
+    ("a share, between 0 and 1", lambda v: 0 <= v <= 1, "min_crop old gan_share ema warmup lr_floor"),
+    ("at least 0 and less than 1", lambda v: 0 <= v < 1, "betas betas_discriminator"),
+    ("at least 0 and less than 2**63", lambda v: 0 <= v < 2**63, "seed"),  # what PyTorch takes
+)
+
+def _kind(hint) -> tuple[str, Callable]:
+    "An annotation in words, and as a check."
+    args = get_args(hint)
+    if get_origin(hint) is Literal: return "one of " + ", ".join(args), lambda v: isinstance(v, str) and v in args
+    if get_origin(hint) is tuple:
+        word, fits = _kind(args[0])
+        many = "one or more" if (free := args[1] is ...) else len(args)
+        right = lambda v: isinstance(v, tuple) and (len(v) > 0 if free else len(v) == len(args)) and all(map(fits, v))
+        return f"a tuple of {many}, each {word}", right
+    if NoneType in args:
+        word, fits = _kind(args[0])
+        return f"{word}, or None", lambda v: v is None or fits(v)
+    real = lambda v: isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)
+    return {bool: ("True or False", lambda v: isinstance(v, bool)), str: ("a name", lambda v: isinstance(v, str) and v.strip() != ""),
+            int: ("a whole number", lambda v: real(v) and isinstance(v, int)), float: ("a number", real)}[hint]
+
+@cache
+def _kinds(): return {name: _kind(hint) for name, hint in get_type_hints(TrainConfig).items()}
+
+def _check_config(config: TrainConfig):
+    "Refuse values that no run can have, and pairs that exclude each other."
+    for name, (word, fits) in _kinds().items():
+        if not fits(value := getattr(config, name)): raise ValueError(f"{name} is {value!r}; it must be {word}")
+    for word, fits, names in _RANGES:
+        for name in names.split():
+            value = getattr(config, name)
+            numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+            if not all(map(fits, numbers)): raise ValueError(f"{name} is {value}; it must be {word}")
+    if config.total_steps is None: _check_pairs(config)  # a run that has begun keeps what it has
+
+def _check_pairs(c):
+    if c.compile and c.checkpoint_gradients:
+        raise ValueError("compile and checkpoint_gradients exclude each other: torch.compile cannot look into the blocks that are recomputed")
+    if c.gan_epochs and c.minutes is None and c.gan_epochs > c.epochs:
+        raise ValueError(f"gan_epochs is {c.gan_epochs}; it must be at most epochs, which is {c.epochs}")
+    if c.size and c.size < (least := 3*2**(len(c.filters) - 1)):
+        raise ValueError(f"size is {c.size}; a discriminator with {len(c.filters)} filters needs at least {least} pixels")
+    if c.accumulate > c.batch_size//(least := _least_photos(c.size)):
+        raise ValueError(f"accumulate is {c.accumulate}; at {c.size} pixels each part needs at least {least} of the {c.batch_size} photos of a step")
+
+def _least_photos(size):
+    "Photos in a part of a step: at 32 px the deepest layer holds one value of each, and BatchNorm needs two."
+    return 2 if size == 32 else 1
 
 # %% ../nbs/04_training.ipynb #04-007
 SEED = TrainConfig(  # the recipe this project started from; one generator pass a step, and logits where it had sigmoid + BCELoss
@@ -199,7 +264,7 @@ class Networks:
     "Both networks as they are trained, their optimizers, and what stands beside them."
     generator: nn.Module  # with several processes wrapped, so that gradients are shared
     discriminator: nn.Module
-    opt_g: torch.optim.Optimizer
+    opt_g: torch.optim.Optimizer  # not Accelerate's, which lets the scaler of fp16 change its scale after each: twice in a step
     opt_d: torch.optim.Optimizer
     ema: ModelEmaV3 | None  # average of the generator's recent weights
     perceptual: PerceptualLoss | None
@@ -218,20 +283,26 @@ def build_discriminator(
     return PatchDiscriminator.pix2pix(config.filters, spectral=config.spectral_norm)
 
 # %% ../nbs/04_training.ipynb #04-023
+def _first_scale(
+    config: TrainConfig,  # with size set
+) -> float:  # a power of two
+    "What fp16 losses are first multiplied with: PyTorch's 2**16; for a sum over the photo as much less as it is more than the mean."
+    return 2.**16 if config.pixel_loss != "l1_sum" else 2.**(16 - round(math.log2(2*config.size**2)))
+
 def build_networks(
     config: TrainConfig,
     accelerator: Accelerator | None = None,  # None: make_accelerator()
 ) -> Networks:  # on the accelerator's device, random numbers from config.seed
     "Build both networks and their Adam optimizers; raises what build_generator, load_start and PerceptualLoss raise."
     accelerator = accelerator or make_accelerator()
-    device = accelerator.device
+    device, scaler = accelerator.device, accelerator.scaler
     torch.manual_seed(config.seed)
     generator = load_start(config) if config.start else build_generator(config.encoder, config.encoder_weights)
     generator, discriminator = (m.train().to(device, memory_format=torch.channels_last) for m in (generator, build_discriminator(config)))
+    if accelerator.num_processes > 1 and device.type == "cuda":  # timm's also knows norms that hold an activation
+        generator, discriminator = (convert_sync_batchnorm(m) for m in (generator, discriminator))
     ema = ModelEmaV3(generator, config.ema, use_warmup=True) if config.ema else None  # warm-up: at first it forgets quickly
     perceptual = PerceptualLoss().to(device) if config.lambda_perceptual else None
-    if accelerator.num_processes > 1 and device.type == "cuda":
-        generator, discriminator = (nn.SyncBatchNorm.convert_sync_batchnorm(m) for m in (generator, discriminator))
     if config.checkpoint_gradients: checkpoint_gradients(generator)
     encoder = list(generator.encoder.parameters())
     rest = [p for n, p in generator.named_parameters() if not n.startswith("encoder.")]
@@ -240,17 +311,31 @@ def build_networks(
     for group in opt_g.param_groups: group["full_lr"] = group["lr"]
     opt_d = torch.optim.Adam(discriminator.parameters(), lr=config.lr_discriminator, betas=config.betas_discriminator, fused=True)
     if config.compile: generator.compile(); discriminator.compile()
-    return Networks(*accelerator.prepare(generator, discriminator, opt_g, opt_d), ema, perceptual, accelerator)
+    if scaler: scaler.scale(torch.zeros((), device=device)); scaler.update(_first_scale(config))  # it has no scale before it has scaled
+    return Networks(*accelerator.prepare(generator, discriminator), opt_g, opt_d, ema, perceptual, accelerator)
 
 # %% ../nbs/04_training.ipynb #04-024
 def load_start(
     config: TrainConfig,  # config.start: "bundled", a run or a folder
 ) -> nn.Module:  # a generator to go on from
-    "Load the generator that a run starts from; raises ValueError when its encoder or units are others."
-    generator, saved = load_generator(None if config.start == "bundled" else find_checkpoint(config.start))
+    "Load the generator that a run starts from; raises ValueError when its encoder or units are others than inherit_start would give."
+    generator, saved = _start(config)
     for key in ("encoder", "ab_scale"):
         if saved[key] != getattr(config, key): raise ValueError(f"{config.start} has {key} {saved[key]}, this run {getattr(config, key)}")
     return generator
+
+def inherit_start(
+    config: TrainConfig,
+    tell: Callable[[str], None],  # gets a line when something changes
+) -> TrainConfig:  # with the encoder and the units of the generator it starts from, if any
+    "What a start brings is no matter of choice; raises what load_generator raises."
+    if not config.start: return config
+    saved = _start(config)[1]
+    brought = {k: saved[k] for k in ("encoder", "ab_scale") if saved[k] != getattr(config, k)}
+    if brought: tell(f"from {config.start}: " + ", ".join(f"{k} {v} (not {getattr(config, k)})" for k, v in brought.items()))
+    return replace(config, **brought)
+
+def _start(config): return load_generator(None if config.start == "bundled" else find_checkpoint(config.start))
 
 # %% ../nbs/04_training.ipynb #04-027
 def checkpoint_gradients(
@@ -287,8 +372,9 @@ def train_step(
     gan: bool = True,  # False: the pixel loss alone, the discriminator stays as it is
 ) -> tuple[dict[str, Tensor], bool]:  # detached scalars: loss_g, loss_g_l1, with the GAN loss_g_gan, loss_d, d_real, d_fake; all finite?
     "Update the discriminator, then the generator, from one proposal (Isola et al. 2017, section 3.3)."
-    backward, judge, logs, finite = nets.accelerator.backward, nets.bare(nets.discriminator), {}, True
+    backward, judge, scaler, logs, finite = nets.accelerator.backward, nets.bare(nets.discriminator), nets.accelerator.scaler, {}, True
     buffers = [(b, b.clone()) for m in (nets.generator, nets.discriminator) for b in m.buffers()]
+    fresh, undo = not nets.opt_g.state, lambda: None
     for opt in (nets.opt_d, nets.opt_g): opt.zero_grad()
     try:
         for k, (L, real_ab, weight) in enumerate(parts):
@@ -303,7 +389,9 @@ def train_step(
                     found["loss_d"] = discriminator_loss(real_logits, fake_logits, config.gan_loss)
                     backward(weight*found["loss_d"])
                     found |= dict(d_real=real_logits.sigmoid().mean(), d_fake=fake_logits.sigmoid().mean())  # its mean verdicts: 1 is "real"
-                    if last: finite = _update(nets, nets.opt_d, config)  # the last part is judged by the improved discriminator
+                    if last:  # judged by the improved discriminator
+                        undo = _undo_d(nets)
+                        finite = _update(nets, nets.opt_d, config)
                 found["loss_g_l1"] = pixel_loss(fake_ab, real_ab, config.pixel_loss, config.rebalance if gan else 0.)
                 found["loss_g"] = config.lambda_l1*found["loss_g_l1"]
                 if nets.perceptual:
@@ -317,8 +405,12 @@ def train_step(
                 judge.requires_grad_(True)
                 for name, v in found.items(): logs[name] = logs.get(name, 0) + weight*v.detach()
         finite = _update(nets, nets.opt_g, config) and finite
-    except BaseException:  # out of memory, perhaps: the batch may come again
+        if scaler: scaler.update()  # once a step, or a gradient would be a sum of parts at several scales
+    except BaseException:  # out of memory, perhaps: the batch may come again, and must find everything as it was
         finite = False
+        undo()
+        if fresh: nets.opt_g.state.clear()
+        if scaler: scaler.update(scaler.get_scale())  # it forgets whose gradients it has seen
         raise
     finally:
         judge.requires_grad_(True)
@@ -327,14 +419,23 @@ def train_step(
     return logs, finite
 
 def _update(nets, optimizer, config) -> bool:
-    "Clip and step, unless a gradient is no number; fp16's scaler sees those too, and lowers its scale."
-    nets.accelerator.unscale_gradients(optimizer)
+    "Clip and step, unless a gradient is no number; fp16's scaler sees those too, and lowers its scale when the step is over."
+    if scaler := nets.accelerator.scaler: scaler.unscale_(optimizer)
     params = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     norm = get_total_norm([p.grad for p in params])
     if config.clip_grad: clip_grads_with_norm_(params, config.clip_grad, norm)
     finite = bool(norm.isfinite())
-    if finite or nets.accelerator.scaler: optimizer.step()
+    if finite: scaler.step(optimizer) if scaler else optimizer.step()
     return finite
+
+def _undo_d(nets) -> Callable:
+    "What puts the discriminator and its optimizer back to where they are now."
+    weights, state = [(p, p.detach().clone()) for p in nets.discriminator.parameters()], deepcopy(nets.opt_d.state_dict())
+    def undo():
+        with torch.no_grad():
+            for p, was in weights: p.copy_(was)
+        nets.opt_d.load_state_dict(state)
+    return undo
 
 # %% ../nbs/04_training.ipynb #04-041
 def lr_scale(
@@ -372,9 +473,12 @@ def share_of(
     process: int,  # which one, from 0
     processes: int,  # of how many
 ) -> tuple[list[int], float]:  # its photos; its weight: mean 1 over processes, because gradients are averaged over them
-    "One process's part of a step; an empty one gets a photo that does not count."
+    "One process's part of a step; raises ValueError when there is not a photo for each, because what it sees enters BatchNorm."
+    if len(batch) < processes:
+        raise ValueError(f"a step of {len(batch)} photos cannot be shared by {processes} processes: "
+                         f"pass --batch-size {2*processes} or more, or start fewer processes")
     own = batch[process::processes]
-    return (own if len(own) else batch[:1]).tolist(), len(own)*processes/len(batch)
+    return own.tolist(), len(own)*processes/len(batch)
 
 # %% ../nbs/04_training.ipynb #04-047
 @torch.inference_mode()
@@ -382,15 +486,16 @@ def validate(
     generator: nn.Module,  # any device
     data: Portraits,  # the validation split, not augmented
     config: TrainConfig,
-    photos: int | None = None,  # look at the first so many only
+    photos: int | None = None,  # look at so many only, spread evenly over the split: its order is that of names, and so of sources
 ) -> dict[str, float]:  # valid_mae and gray_mae in a*b* units; valid_chroma: mean chroma over that of the truth
     "Mean |a*b* error| of the generator, and of leaving the photos grey, from Rec. 601 greys."
     device = next(generator.parameters()).device
     was_training = generator.training
     generator.eval()
     n, sums = min(photos or len(data), len(data)), torch.zeros(4, dtype=torch.float64)
+    some = np.linspace(0, len(data) - 1, n).round().astype(int).tolist()
     for i in range(0, n, config.batch_size):
-        rgb = data.fetch(list(range(i, min(i + config.batch_size, n))))["squares"].to(device)/255
+        rgb = data.fetch(some[i:i + config.batch_size])["squares"].to(device)/255
         L = gray_to_L(luma(rgb, REC601))/50 - 1
         real = rgb_to_lab(rgb)[:, 1:]
         fake = generator(L.to(memory_format=torch.channels_last)).float()*config.ab_scale
@@ -499,35 +604,48 @@ def load_checkpoint(
 def make_parts(
     batch: dict[str, Tensor],  # of Portraits, on the device
     weight: float,  # of this process's share
+    parts: int,
     config: TrainConfig,
     pair: Callable = make_pair,  # or a compiled one
-) -> list[tuple[Tensor, Tensor, float]]:  # for train_step: config.accumulate parts
+) -> list[tuple[Tensor, Tensor, float]]:  # for train_step
     "Make question and answer, and divide them."
     L, real_ab = pair(batch["squares"], batch["draws"], config)
-    return [(a, b, weight*len(a)/len(L)) for a, b in zip(L.tensor_split(config.accumulate), real_ab.tensor_split(config.accumulate), strict=True)]
+    return [(a, b, weight*len(a)/len(L)) for a, b in zip(L.tensor_split(parts), real_ab.tensor_split(parts), strict=True)]
+
+def out_of_memory(
+    error: Exception,
+) -> bool:
+    "Does it mean that memory is short? Only PyTorch's own allocators have a class for that."
+    return isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error) \
+        or any(words in str(error) for words in ("ALLOC_FAILED", "error: out of memory"))  # cuDNN and cuBLAS; the CUDA driver
 
 def try_step(
     nets: Networks,
     batch: dict[str, Tensor],  # of Portraits, on the device
     weight: float,  # of this process's share
-    parts: int,  # to compute it in
+    parts: int,  # to compute it in, where it has photos enough
     config: TrainConfig,
     gan: bool,
     pair: Callable,  # make_pair, or a compiled one
     tell: Callable[[str], None],  # gets a line when something had to be changed
 ) -> tuple[dict[str, Tensor], bool, int]:  # what train_step returns; the parts it took
     "train_step, in more parts when memory is short, uncompiled when compiling fails; raises RuntimeError when that does not help."
+    alone = nets.accelerator.num_processes == 1
+    synchronised = not alone and nets.accelerator.device.type == "cuda"  # there BatchNorm sees the photos of all
+    most = len(batch["draws"])//(1 if synchronised else _least_photos(config.size)) or 1
+    parts = min(parts, most)
     while True:
-        try: return *train_step(nets, make_parts(batch, weight, replace(config, accumulate=parts), pair), config, gan), parts
-        except torch.OutOfMemoryError as e:
-            if parts >= len(batch["draws"]) or nets.accelerator.num_processes > 1:
-                raise RuntimeError("out of memory: pass --checkpoint-gradients, a smaller --size or --batch-size, or a larger --accumulate") from e
-            parts *= 2
-            tell(f"warning: out of memory; the same batch now in {parts} parts (from here this run differs from an undisturbed one)")
+        try: return *train_step(nets, make_parts(batch, weight, parts, config, pair), config, gan), parts
         except TorchDynamoException as e:
             torch.compiler.set_stance("force_eager")
             tell(f"warning: torch.compile does not work here ({type(e).__name__}); going on without it")
-        torch.cuda.empty_cache()
+        except RuntimeError as e:
+            if not out_of_memory(e): raise
+            if parts == most or not alone:
+                raise RuntimeError("out of memory: pass --checkpoint-gradients, a smaller --size or --batch-size, or a larger --accumulate") from e
+            parts = min(2*parts, most)
+            tell(f"warning: out of memory; the same batch now in {parts} parts (from here this run differs from an undisturbed one)")
+        clear_device_cache(garbage_collection=True)
 
 # %% ../nbs/04_training.ipynb #04-059
 def plan_steps(
@@ -657,8 +775,8 @@ def resumed_config(
     "The settings a run began with, and of those asked for now the ones of HOW; raises ValueError naming any other that differs."
     own = read_config(run)
     if config.recipe in (own.recipe, TrainConfig.recipe) and config == RECIPES.get(config.recipe): return own
-    decided = ("size", "total_steps")  # by the run, where None was asked for
-    asked = {k: v for k, v in vars(config).items() if v != getattr(own, k) and not (v is None and k in decided)}
+    decided = [k for k in ("size", "total_steps") if getattr(config, k) is None] + ["encoder", "ab_scale"]*bool(config.start)  # by the run
+    asked = {k: v for k, v in vars(config).items() if v != getattr(own, k) and k not in decided}
     if other := ["recipe"]*("recipe" in asked) or [k for k in asked if k not in HOW]:  # another recipe differs in everything
         told = ", ".join(f"{k} {getattr(own, k)}, not {asked[k]}" for k in other)
         flags = " and ".join("--" + k.replace("_", "-") for k in other)
@@ -673,6 +791,7 @@ def _begin(config: TrainConfig, data: Path, run: Path, resume: bool) -> TrainCon
     if own := resume and (trained or (run/"config.json").exists()):
         config, began = resumed_config(config, run), _saved(run)
         if not data.exists(): raise FileNotFoundError(f"{data}: no such folder; {run} learns from the photos prepared in {began.get('data')}")
+    else: config = inherit_start(config)
     if config.size is None: config = replace(config, size=96 if best_device() == "cpu" else 256)
     cached = Portraits(data, "train", config.size)
     if own and began.get("split", now := _split_of(data)) != now:
@@ -683,7 +802,6 @@ def _begin(config: TrainConfig, data: Path, run: Path, resume: bool) -> TrainCon
         raise ValueError(f"{data} was prepared at {cached.short_side} px, {run if own else f'the {config.recipe} recipe'} sees {config.size}: "
                          f"run portrait-gan prepare SRC OUT --size {config.size}" + f", or pass --size {cached.short_side}"*(not own))
     if len(cached) < 2: raise ValueError(f"{data} has {len(cached)} training photos; at least 2 are needed")
-    if not trained and config.start not in (None, "bundled"): find_checkpoint(config.start)
     return config
 
 # %% ../nbs/04_training.ipynb #04-064
@@ -794,7 +912,10 @@ def warnings_of(
     found = []
     if means.get("loss_d", 1) < .05:
         found.append("the discriminator wins and teaches nothing: lower --lr-discriminator, or let the GAN join later (--gan-share)")
-    if late and scores["valid_chroma"] < .5:
+    if late and scores["valid_mae"] >= scores["gray_mae"]:
+        found.append(f"the colours are worse than none ({scores['valid_mae']/scores['gray_mae']:.2f} × grey): begin with weights that know some "
+                     "(--start bundled), train longer, or add photos")
+    elif late and scores["valid_chroma"] < .5:
         found.append(f"colours are {scores['valid_chroma']:.2f} as strong as the truth: train longer, or raise --lambda-gan or --gan-share")
     if waited > .2: found.append(f"the device waited for photos {waited:.0%} of the time: raise --workers, or put the cache on a faster disk")
     return found
