@@ -314,7 +314,7 @@ def build_networks(
 def load_start(
     config: TrainConfig,  # config.start: "bundled", a run or a folder
 ) -> nn.Module:  # a generator to go on from
-    "Load the generator that a run starts from; raises ValueError when its encoder or units are others than inherit_start would give."
+    "Load the generator that a run starts from; raises ValueError when the config does not have what inherit_start gives it."
     generator, saved = _start(config)
     for key in ("encoder", "ab_scale"):
         if saved[key] != getattr(config, key): raise ValueError(f"{config.start} has {key} {saved[key]}, this run {getattr(config, key)}")
@@ -322,14 +322,11 @@ def load_start(
 
 def inherit_start(
     config: TrainConfig,
-    tell: Callable[[str], None],  # gets a line when something changes
 ) -> TrainConfig:  # with the encoder and the units of the generator it starts from, if any
     "What a start brings is no matter of choice; raises what load_generator raises."
     if not config.start: return config
     saved = _start(config)[1]
-    brought = {k: saved[k] for k in ("encoder", "ab_scale") if saved[k] != getattr(config, k)}
-    if brought: tell(f"from {config.start}: " + ", ".join(f"{k} {v} (not {getattr(config, k)})" for k, v in brought.items()))
-    return replace(config, **brought)
+    return replace(config, encoder=saved["encoder"], ab_scale=float(saved["ab_scale"]))
 
 def _start(config): return load_generator(None if config.start == "bundled" else find_checkpoint(config.start))
 
@@ -739,7 +736,8 @@ def _begin(config: TrainConfig, data: Path, run: Path, resume: bool, tell) -> tu
             tell(f"resuming from {found}, with the settings the run began with")
             return read_config(run), found
         tell(f"warning: {run} has no valid checkpoint; beginning anew")
-    config = inherit_start(config, tell)
+    config = inherit_start(config)
+    if config.start: tell(f"beginning with {config.start}, whose encoder {config.encoder} and ab_scale {config.ab_scale} come with it")
     if config.size is None: config = replace(config, size=96 if best_device() == "cpu" else 256)
     if config.size < 32: raise ValueError(f"size is {config.size}; the networks need at least 32 pixels")
     cached = Portraits(data, "train", config.size)
@@ -851,7 +849,7 @@ def warnings_of(
     if means.get("loss_d", 1) < .05:
         found.append("the discriminator wins and teaches nothing: lower --lr-discriminator, or let the GAN join later (--gan-share)")
     if late and scores["valid_mae"] >= scores["gray_mae"]:
-        found.append(f"the colours are worse than none ({scores['valid_mae']/scores['gray_mae']:.2f} × grey): begin with weights that know some "
+        found.append(f"the colours are worse than none ({scores['valid_mae']/scores['gray_mae']:.2f} × grey): begin with trained weights "
                      "(--start bundled), train longer, or add photos")
     elif late and scores["valid_chroma"] < .5:
         found.append(f"colours are {scores['valid_chroma']:.2f} as strong as the truth: train longer, or raise --lambda-gan or --gan-share")
