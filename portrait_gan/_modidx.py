@@ -107,6 +107,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'portrait_gan.data._neighbours': ('data.html#_neighbours', 'portrait_gan/data.py'),
                                    'portrait_gan.data._noise': ('data.html#_noise', 'portrait_gan/data.py'),
                                    'portrait_gan.data._place': ('data.html#_place', 'portrait_gan/data.py'),
+                                   'portrait_gan.data._planes': ('data.html#_planes', 'portrait_gan/data.py'),
                                    'portrait_gan.data._portrait': ('data.html#_portrait', 'portrait_gan/data.py'),
                                    'portrait_gan.data._prepare': ('data.html#_prepare', 'portrait_gan/data.py'),
                                    'portrait_gan.data._ramp': ('data.html#_ramp', 'portrait_gan/data.py'),
