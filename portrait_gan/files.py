@@ -47,7 +47,7 @@ def atomic_write(
 _UMASK = os.umask(0o077)  # mkstemp makes files that only their owner can read; asked once, because asking sets it, for all threads
 os.umask(_UMASK)
 
-# %% ../nbs/00_files.ipynb #00-x01
+# %% ../nbs/00_files.ipynb #0f-d02
 @contextmanager
 def exclusive(
     folder: str | Path,  # made when absent
