@@ -792,13 +792,13 @@ def _begin(config: TrainConfig, data: Path, run: Path, resume: bool) -> TrainCon
     else: config = inherit_start(config)
     if config.size is None: config = replace(config, size=96 if best_device() == "cpu" else 256)
     cached = Portraits(data, "train", config.size)
+    if cached.short_side < config.size:
+        raise ValueError(f"{data} was prepared at {cached.short_side} px, {run if own else f'the {config.recipe} recipe'} sees {config.size}: "
+                         f"run portrait-gan prepare SRC OUT --size {config.size}" + f", or pass --size {cached.short_side}"*(not own))
     if own and began.get("split", now := _split_of(data)) != now:
         start = f" --start {run}, to begin with what this one has learnt" if trained else ""
         raise ValueError(f"the photos in {data} are not those that {run} began with: its split.csv differs; go on with those, "
                          f"or train on these in another folder: --out ANOTHER{start}")
-    if cached.short_side < config.size:
-        raise ValueError(f"{data} was prepared at {cached.short_side} px, {run if own else f'the {config.recipe} recipe'} sees {config.size}: "
-                         f"run portrait-gan prepare SRC OUT --size {config.size}" + f", or pass --size {cached.short_side}"*(not own))
     if len(cached) < 2: raise ValueError(f"{data} has {len(cached)} training photos; at least 2 are needed")
     return config
 

@@ -139,6 +139,15 @@ def test_how_it_is_computed_may_change(killed, cache):
     assert [p.name for p in list_checkpoints(run)] == ["epoch_0002"]
 
 
+def test_the_words_a_run_began_with_resume_it(whole, cache, tmp_path):
+    "Also where a start, or the machine, has decided what they left open or asked for in vain."
+    words, said = replace(CONFIG, start=str(whole), encoder="resnet18", ab_scale=128., epochs=1), []
+    run = train(words, cache, tmp_path/"run", report=said.append)
+    assert said[0].startswith(f"beginning with {whole}, whose encoder {CONFIG.encoder} ") and read_config(run).ab_scale == CONFIG.ab_scale
+    train(words, cache, run, resume=True, report=said.append)
+    assert said[-1] == f"{run} is finished: 3 steps"
+
+
 # its own photos
 
 def test_a_smaller_cache_is_refused(whole, killed, photos, tmp_path):
