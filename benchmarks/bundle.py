@@ -12,6 +12,7 @@ from portrait_gan.checkpoint import find_checkpoint, read_metrics
 from portrait_gan.data import atomic_write
 from portrait_gan.evaluation import evaluate_run
 from portrait_gan.generator import load_generator, save_generator
+from portrait_gan.training import refuse_seen
 
 
 def main(
@@ -24,6 +25,7 @@ def main(
 ):
     "Replace `portrait_gan/weights`, but for its README and LICENSE."
     weights = Path(str(files("portrait_gan")/"weights"))
+    refuse_seen(run, data, "test")
     generator, config = load_generator(find_checkpoint(run))
     config["train"] = {k: v for k, v in config["train"].items() if k not in ("data", "split")}  # folders of this machine
     save_generator(generator, weights, config | dict(size=size or config["size"], ab_scale=gain*config["ab_scale"]), half=True)

@@ -39,7 +39,7 @@ from portrait_gan.evaluation import (
     scores_markdown,
 )
 from portrait_gan.generator import LITE, best_device
-from portrait_gan.training import RECIPES, TrainConfig, make_accelerator, plan_steps, train
+from portrait_gan.training import RECIPES, TrainConfig, make_accelerator, plan_steps, read_config, train
 
 PIX2PIX = TrainConfig(
     min_crop=.9, grays="L", jitter=0., old=0., gan_share=1., gan_least=0, filters=(64, 128, 256, 512), spectral_norm=False, ema=0.,
@@ -98,6 +98,7 @@ def run_recipe(config: TrainConfig, cache: Path, out: Path) -> dict:  # steps, t
         cost = json.loads((out/"cost.json").read_text())
         if cost["settings"] != settings: raise SystemExit(f"{out} was trained with other settings: name another --out")
         return cost
+    if (out/"config.json").exists(): config = replace(config, total_steps=read_config(out).total_steps)
     train(config, cache, out, resume=True)
     if read_state(list_checkpoints(out)[-1])["step"] < config.total_steps: raise SystemExit("stopped; the same command goes on")
     peak = torch.cuda.max_memory_allocated() if best_device() == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*1024

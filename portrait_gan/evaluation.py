@@ -33,7 +33,7 @@ from portrait_gan.lab import (
     to_tensor,
 )
 from .metrics import Scores, compare, find_face
-from .training import training_curves
+from .training import refuse_seen, training_curves
 
 # %% ../nbs/05_evaluation.ipynb #05-007
 Colorize = Callable[[np.ndarray], np.ndarray]  # uint8 (H,W) -> uint8 (H,W,3)
@@ -181,6 +181,7 @@ def select_epoch(
     n: int = 200,  # validation photos looked at, at most
 ) -> Path:  # the chosen checkpoint
     "Score every kept checkpoint on validation photos and note the best in RUN/chosen.json; raises FileNotFoundError or ValueError."
+    refuse_seen(run, data, "valid")
     found = {p.name: p for p in list_checkpoints(run)}
     if not found: raise FileNotFoundError(f"{run}: this run has no checkpoint yet")
     if epoch is not None and f"epoch_{epoch:04d}" not in found:
@@ -191,7 +192,7 @@ def select_epoch(
     for s in scores.values(): s["distance"] = distance_from_truth(s)
     best = min(scores, key=lambda k: scores[k]["distance"]) if epoch is None else f"epoch_{epoch:04d}"
     chosen = dict(checkpoint=best, by="rule" if epoch is None else "eye", n=len(photos), scores=scores)
-    with atomic_write(Path(run)/"chosen.json", "w") as f: json.dump(chosen, f, indent=1)
+    with atomic_write(Path(run)/"chosen.json", "w") as f: json.dump(chosen, f, indent=1, allow_nan=False)
     return found[best]
 
 # %% ../nbs/05_evaluation.ipynb #05-040
@@ -214,6 +215,7 @@ def evaluate_run(
     if epoch is not None and not is_run: raise ValueError(f"epoch {epoch} can only be chosen from a run; {path} is none")
     if is_run and epoch is None: epoch = _by_eye(path)
     test, train_photos = read_photos(data, "test"), read_photos(data, "train", 200)
+    if path is not None: refuse_seen(find_checkpoint(path), data, "test")
     colorize, config = load_colorizer(select_epoch(path, data, epoch) if is_run else path)
     ab = mean_color(train_photos)
     scores = score_sets({"grey": gray_baseline, "mean colour": mean_color_baseline(ab), "ours": colorize}, test)

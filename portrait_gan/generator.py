@@ -103,6 +103,9 @@ def build_generator(
         raise ValueError(f'unknown weights "{weights}"; {encoder} has {", ".join(known[encoder]["pretrained_settings"])}, or None')
     if weights and in_channels not in (1, 3): raise ValueError(f"pretrained weights need in_channels 1 or 3, got {in_channels}")
     generator = Generator(encoder, encoder_weights=None, in_channels=in_channels, classes=classes)
+    for head in ("_conv_head", "_bn1"), ("conv_head", "bn2"):  # smp's EfficientNets keep these of the classifier, and no U-Net uses them:
+        if hasattr(generator.encoder, head[0]):                # several processes would wait for their gradients for ever
+            for name in head: getattr(generator.encoder, name).requires_grad_(False)
     if weights:
         donor, mean, std = pretrained_encoder(encoder, weights)
         if in_channels == 1: fold_stem(donor, mean, std)

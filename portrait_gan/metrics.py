@@ -84,11 +84,12 @@ class ImageFeatures(nn.Module):
 
     def forward(self,
         pictures: Tensor,  # (N,3,H,W) uint8
-    ) -> Tensor:  # (N,1280)
+    ) -> Tensor:  # (N,1280), on the device of the pictures
         "Squash to 224 × 224, the size the network was trained at, and look."
-        return self.look(_squash(pictures))
+        return self.look(_squash(pictures)).to(pictures.device)
 
-    def look(self, x): return self.network.forward_head(self.network.forward_features(x), pre_logits=True)
+    def look(self, x):  # only the small copy travels, and not every accelerator can make it
+        return self.network.forward_head(self.network.forward_features(x.to(next(self.parameters()).device)), pre_logits=True)
 
 def _squash(pictures):
     x = F.interpolate(pictures.float(), (224, 224), mode="bilinear", antialias=True)/127.5 - 1
@@ -104,9 +105,9 @@ def features_of(
     batch: int = 32,  # pictures looked at together
 ) -> np.ndarray:  # (N,1280) float32
     "Features of each picture; raises ImportError without the wheel."
-    device, found = next(_eye().parameters()).device, []
+    found = []
     for i in range(0, len(pictures), batch):
-        squares = [_squash(torch.from_numpy(np.array(p)).movedim(-1, 0)[None].to(device)) for p in pictures[i:i + batch]]
+        squares = [_squash(torch.from_numpy(np.array(p)).movedim(-1, 0)[None]) for p in pictures[i:i + batch]]
         found.append(_eye().look(torch.cat(squares)).cpu().numpy())
     return np.concatenate(found)
 
@@ -138,11 +139,11 @@ def usual_distances(
     "FID (Heusel et al. 2017), unpaired KID and LPIPS by torchmetrics; raises ImportError without it, OSError when a network cannot be had."
     from torchmetrics.image.fid import FrechetInceptionDistance
     from torchmetrics.image.kid import KernelInceptionDistance
-    network, device = 2048 if download else _eye(), best_device()
+    network = 2048 if download else _eye()  # Inception stays on the CPU: it reduces with antialias, which not every accelerator can
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that features are kept, which some hundred photos can bear
-        crowds = FrechetInceptionDistance(network).to(device), KernelInceptionDistance(network, subsets=1, subset_size=len(real)).to(device)
-    as_tensor = lambda picture: torch.from_numpy(np.array(picture)).movedim(-1, 0)[None].to(device)
+        crowds = FrechetInceptionDistance(network), KernelInceptionDistance(network, subsets=1, subset_size=len(real))  # float64: likewise
+    as_tensor = lambda picture: torch.from_numpy(np.array(picture)).movedim(-1, 0)[None]
     for metric in crowds:
         for pictures, is_real in ((real, True), (fake, False)):
             for p in pictures: metric.update(as_tensor(p), real=is_real)
@@ -153,7 +154,7 @@ def _lpips(fake, real):
     "Mean LPIPS of pairs (1,3,H,W) uint8."
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
     metric = LearnedPerceptualImagePatchSimilarity("alex", normalize=True).to(best_device())
-    for pair in zip(fake, real, strict=True): metric.update(*(p/255 for p in pair))
+    for pair in zip(fake, real, strict=True): metric.update(*(p.to(best_device())/255 for p in pair))
     return float(metric.compute())
 
 # %% ../nbs/04a_metrics.ipynb #04-039

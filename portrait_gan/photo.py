@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'SRGB', 'HAS_ALPHA', 'HAS_EXIF', 'HAS_DPI', 'GRAY_BELOW', 'PhotoError', 'upright', 'to_rgb',
-           'photo_errors', 'read_photo', 'Photo', 'eight_bits', 'read_pages', 'write_pages', 'color_spread']
+           'photo_errors', 'read_photo', 'Photo', 'eight_bits', 'read_pages', 'write_pages', 'color_spread',
+           'has_color']
 
 # %% ../nbs/00a_photo.ipynb #0p-003
 import io
@@ -406,16 +407,35 @@ def _write_first(file: BinaryIO, photo: Photo, kind: str, quality: int) -> list[
     return lost
 
 # %% ../nbs/00a_photo.ipynb #00-029
-GRAY_BELOW = 8.6  # a*b* units; on the 7,469 development photos (tests/test_data.py) it keeps 98.7 % of the coloured, removes 97 % of the grey
+GRAY_BELOW = 8.6  # a*b* units; on the development photos (tests/test_data.py) it keeps 98.7 % of 8,565 coloured, removes 98 % of 205 grey or tinted
+_SPOT, _USUAL = 6, 12  # a*b* units of a painted spot, and how many times the usual these must be; benchmarks/tints.py
 
 def color_spread(
     rgb: np.ndarray,  # (H,W,3) uint8
 ) -> float:  # a*b* units: 95th percentile of the colour that lightness does not explain
     "How much colour is left when a tint that follows lightness is taken away; grey, sepia and toned pictures score low."
+    return float(np.percentile(np.hypot(*np.moveaxis(_unexplained(rgb, 64), -1, 0)), 95))
+
+def has_color(
+    rgb: np.ndarray,  # (H,W,3) uint8
+) -> bool:  # False: grey or toned all over
+    "Whether a photo has colour that colouring would overwrite, all over or in a painted spot of half a percent of its area."
+    if color_spread(rgb) >= GRAY_BELOW: return True
+    left = _unexplained(rgb, 128, 3)
+    window = [min(5, n) for n in left.shape[:2]]  # averages: one pixel is no spot
+    left = np.lib.stride_tricks.sliding_window_view(left, window, (0, 1)).mean((-2, -1))
+    spot, usual = np.percentile(np.hypot(left[..., 0], left[..., 1]), (99.7, 75))
+    return bool(spot > max(_SPOT, _USUAL*usual))
+
+def _unexplained(rgb: np.ndarray, side: int, rounds: int = 0) -> np.ndarray:  # (h,w,2)
+    "Colour of a small copy that is no parabola of lightness; each further round gives less weight to what lies off it."
     small = Image.fromarray(rgb)
-    small.thumbnail((64, 64), Image.Resampling.BOX)  # averages noise and JPEG's colour specks away
+    small.thumbnail((side, side), Image.Resampling.BOX)  # averages noise and JPEG's colour specks away
     lab = rgb2lab(np.asarray(small)).reshape(-1, 3)
-    x = lab[:, 0]/50 - 1
-    curve = np.stack([np.ones_like(x), x, x*x], 1)
-    left = lab[:, 1:] - curve @ np.linalg.lstsq(curve, lab[:, 1:], rcond=None)[0]
-    return float(np.percentile(np.hypot(left[:, 0], left[:, 1]), 95))
+    x = lab[:, :1]/50 - 1
+    curve, ab = np.concatenate([np.ones_like(x), x, x*x], 1), lab[:, 1:]
+    left = ab - curve @ np.linalg.lstsq(curve, ab, rcond=None)[0]
+    for _ in range(rounds):
+        weight = 1/np.hypot(1, np.hypot(left[:, :1], left[:, 1:])/4)  # 4 a*b* units are off the curve
+        left = ab - curve @ np.linalg.lstsq(curve*weight, ab*weight, rcond=None)[0]
+    return left.reshape(small.height, small.width, 2)

@@ -52,8 +52,8 @@ def load_weights(
     encoder: str,  # the encoder its config names; told when it does not fit
 ):  # the network, fp32, in eval mode
     "Fill a network; raises ValueError when the file is damaged, belongs to another network or holds NaN or infinity."
-    from safetensors.torch import load_file
-    try: state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(weights).items()}
+    from safetensors.torch import load
+    try: state = {k: v.float() if v.is_floating_point() else v for k, v in load(weights.read_bytes()).items()}
     except Exception as e: raise ValueError(f"{weights} cannot be read: {e}") from e
     try: network.load_state_dict(state)
     except RuntimeError as e: raise ValueError(f"{weights} does not fit a U-Net with {encoder}") from e

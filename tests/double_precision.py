@@ -1,8 +1,8 @@
-"""A training run in float64 with BatchNorm at rest that notes which photos it sees; test_distributed.py starts it in one or more processes.
+"""Training runs in float64, whose photos are noted; test_distributed.py starts them in one or more processes.
 
-Several processes then differ from one by rounding alone: BatchNorm's means are each process's own, and its synchronised form refuses the CPU.
+Several processes then differ from one by rounding alone, if BatchNorm rests, or (`awake`) sees the photos of all processes as it does on GPUs.
 
-    python double_precision.py '{"data": "cache", "out": "run", "config": {"epochs": 2}, "resume": false, "stop": [1, 13]}'
+    python double_precision.py '{"data": "cache", "runs": {"run": {"epochs": 2}}, "awake": false, "resume": false, "stop": [1, 13]}'
 
 `stop`: process 1 gets SIGTERM in its 13th step. RUN/seen_P.jsonl has (epoch, photos, weight) of each step of process P."""
 import json
@@ -13,24 +13,47 @@ from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+import torch.nn.functional as F
+from timm.layers import convert_sync_batchnorm
 from torch import nn
+from torch.distributed.nn.functional import all_reduce
+from torch.nn.parallel import DistributedDataParallel
 
 from portrait_gan import training
 from portrait_gan.data import Portraits
 
 
-def double_precision(patch):
+def double_precision(patch, awake=False):
     "Networks, pairs and so all losses in float64; `patch` is setattr or monkeypatch.setattr."
     generator, discriminator, pair = training.build_generator, training.build_discriminator, training.make_pair
+    synchronised = convert_sync_batchnorm if awake and "RANK" in os.environ else lambda network: network
 
     def double_generator(*args):
-        network = generator(*args).double()
+        network = synchronised(generator(*args).double())
+        network.encoder._drop_connect_rate = 0.  # smp's EfficientNets leave blocks out by chance, which is each process's own
         network.register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))  # validation and samples come in float32
         return network
     patch(training, "build_generator", double_generator)
-    patch(training, "build_discriminator", lambda config: discriminator(config).double())
+    patch(training, "build_discriminator", lambda config: synchronised(discriminator(config).double()))
     patch(training, "make_pair", lambda *args: tuple(t.double() for t in pair(*args)))
-    patch(nn.modules.batchnorm._BatchNorm, "train", lambda self, mode=True: nn.Module.train(self, False))
+    if awake:
+        patch(nn.SyncBatchNorm, "forward", batchnorm_over_processes)
+        patch(DistributedDataParallel, "_passing_sync_batchnorm_handle", lambda self, module: None)  # it refuses the CPU too
+    else: patch(nn.modules.batchnorm._BatchNorm, "train", lambda self, mode=True: nn.Module.train(self, False))
+
+
+def batchnorm_over_processes(self, x):
+    "What PyTorch's kernels for GPUs compute: mean and variance over the values of all processes, with gradients through them."
+    if not self.training: return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+    count = all_reduce(torch.tensor(x.numel()/x.shape[1], dtype=x.dtype))
+    mean = all_reduce(x.sum((0, 2, 3), keepdim=True))/count
+    var = all_reduce((x - mean).square().sum((0, 2, 3), keepdim=True))/count
+    self.num_batches_tracked += 1
+    with torch.no_grad():
+        for running, new in ((self.running_mean, mean), (self.running_var, var*count/(count - 1))): running.lerp_(new.flatten(), self.momentum)
+    weight, bias = (p.view(1, -1, 1, 1) for p in (self.weight, self.bias))
+    return (x - mean)/(var + self.eps).sqrt()*weight + bias
 
 
 def note_photos(file: Path):
@@ -59,13 +82,17 @@ def stop_in(step: int):
     training.train_step = counted
 
 
-def main(data, out, config, resume=False, stop=(0, 0)):
+def main(data, runs, awake=False, resume=False, stop=(0, 0)):
     process = int(os.environ.get("RANK", 0))
-    double_precision(setattr)
-    Path(out).mkdir(exist_ok=True)
-    note_photos(Path(out)/f"seen_{process}.jsonl")
+    double_precision(setattr, awake)
+    share, fetch = training.share_of, Portraits.__getitems__
     if process == stop[0]: stop_in(stop[1])
-    training.train(replace(training.SMOKE, **config), data, out, resume)
+    for out, config in runs.items():
+        Path(out).mkdir(exist_ok=True)
+        training.share_of, Portraits.__getitems__ = share, fetch
+        note_photos(Path(out)/f"seen_{process}.jsonl")
+        config = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+        training.train(replace(training.RECIPES[config.get("recipe", "smoke")], **config), data, out, resume)
 
 
 if __name__ == "__main__": main(**json.loads(sys.argv[1]))

@@ -159,17 +159,20 @@ def test_full_disk(project, monkeypatch, resumed, case):
 
 
 @pytest.mark.parametrize("megabytes, file", [(4, "generator.safetensors"), (12, "optimizers.pt")])
-def test_files_that_may_not_grow(project, resumed, megabytes, file):
+def test_files_that_may_not_grow(project, resumed, megabytes, file, capsys):
     "A real refusal of the system, through the command, in the file that is the first to need more."
     name = f"limit{megabytes}"
     shutil.copytree(project/"whole", project/name)
     shutil.rmtree(project/name/"checkpoints"/"epoch_0002")
     assert (project/name/"checkpoints"/"epoch_0001"/file).stat().st_size > megabytes*1e6
-    words = [sys.executable, "-m", "portrait_gan.cli", "train", "cache", "--out", name, *OPTIONS, "--resume"]
-    done = subprocess.run(words, cwd=project, capture_output=True, text=True, env=os.environ | CPU,
-                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (megabytes*10**6,)*2))
-    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.startswith(f"portrait-gan: {name}/checkpoints/epoch_0001_step_00000006 cannot be written (File too large)"), done.stderr
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (megabytes*10**6, limits[1]))
+    try:
+        with pytest.raises(SystemExit) as e: cli.main(["train", "cache", "--out", name, *OPTIONS, "--resume"])
+    finally: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    err = capsys.readouterr().err
+    assert e.value.code == 1 and err.count("\n") == 1, err
+    assert err.startswith(f"portrait-gan: {name}/checkpoints/epoch_0001_step_00000006 cannot be written (File too large)"), err
     assert [p.name for p in (project/name/"checkpoints").iterdir()] == ["epoch_0001"]
     resumed(name)
     assert_same_end(project, name)

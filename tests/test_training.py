@@ -1,5 +1,8 @@
 "What crosses the pages: settings that may change a run's speed or memory, but not what it learns; what a run says."
-from dataclasses import replace
+import json
+import re
+from dataclasses import asdict, fields, replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,10 +10,12 @@ from accelerate.utils import is_tensorboard_available
 from double_precision import double_precision
 from safetensors.torch import load_file
 
-from portrait_gan import training
+from portrait_gan import cli, training
 from portrait_gan.checkpoint import list_checkpoints, read_metrics
 from portrait_gan.data import Portraits, prepare, save_toys
-from portrait_gan.training import SMOKE, train
+from portrait_gan.generator import build_generator, load_generator
+from portrait_gan.lab import rgb_to_lab
+from portrait_gan.training import RECIPES, SMOKE, TrainConfig, build_networks, make_parts, train, train_step, try_step
 
 CONFIG = replace(SMOKE, size=32, epochs=1, encoder="tu-mobilenetv3_small_050", gan_share=.5)
 pytestmark = pytest.mark.usefixtures("here")
@@ -92,3 +97,228 @@ def test_tensorboard(trained, tmp_path):
     else:
         with pytest.raises(ValueError, match="^TensorBoard is not installed: pip install tensorboard$"): trained(tensorboard=True)
         assert not list(tmp_path.rglob("*.json*"))
+
+
+# Every setting is checked where it is made.
+WRONG = dict(
+    recipe=["original "], size=[31, 0, 64., "64", True], squash=[1, "yes"], min_crop=[-.1, 1.1, "0.5"], grays=["l", "", None],
+    jitter=[-1, float("nan")], old=[2, -1], ab_scale=[0, -110, float("inf")], batch_size=[1, 8.5, None], epochs=[0, True, 2.5],
+    minutes=[0, -1, float("inf")], total_steps=[0, 1.5], gan_share=[-.1, 1.1], gan_epochs=[-1, 1.5], gan_least=[-1, None],
+    encoder=["", None, 5], encoder_weights=["", True], start=["", " ", 1], filters=[(), (4, 0), [4, 4], (4, 4.5), 4], spectral_norm=[None, 0],
+    ema=[-.1, 1.1], pixel_loss=["L1", "l2"], rebalance=[-1], lambda_l1=[-1, "100"], lambda_gan=[-.5, float("nan")], gan_loss=["wgan", None],
+    lambda_perceptual=[-1], lr=[-1e-3, float("nan"), "1e-3"], lr_encoder=[-1], lr_discriminator=[-1], betas=[(.9,), (.9, 1.), (-.1, .9), [.9, .99]],
+    betas_discriminator=[(.5, .9, .9), .5], weight_decay=[-1], clip_grad=[0, -1], schedule=["linear", "Cosine"], warmup=[-.1, 2], lr_floor=[-1, 2],
+    accumulate=[0, 1.5], checkpoint_gradients=[2], compile=["false"], workers=[-1, .5], seed=[-1, .5, 2**63], keep_last=[0], keep_every=[0],
+    checkpoint_minutes=[-1, float("nan")], valid_photos=[0, None], tensorboard=["no"])
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(TrainConfig)])
+def test_every_field_refuses_what_no_run_can_have(name):
+    "A field that is added without a check, or without a line above, fails here."
+    for value in WRONG[name]:
+        with pytest.raises(ValueError, match=f"^{name} is {re.escape(repr(value))}; it must be [^\n]+$"): TrainConfig(**{name: value})
+        with pytest.raises(ValueError, match=f"^{name} is "): replace(SMOKE, **{name: value})
+
+
+def test_fields_that_exclude_each_other():
+    for message, settings in (
+            ("^compile and checkpoint_gradients exclude each other", dict(compile=True, checkpoint_gradients=True)),
+            ("^gan_epochs is 4; it must be at most epochs, which is 3$", dict(gan_epochs=4)),
+            ("^size is 64; a discriminator with 6 filters needs at least 96 pixels$", dict(filters=(4,)*6)),
+            ("^accumulate is 9; .* at least 1 of the 8 photos", dict(accumulate=9)),
+            ("^accumulate is 8; at 32 pixels each part needs at least 2 of the 8 photos of a step$", dict(size=32, accumulate=8))):
+        with pytest.raises(ValueError, match=message): replace(SMOKE, **settings)
+        replace(SMOKE, **settings, total_steps=9)  # a run that began so can go on
+
+
+def test_settings_of_version_0_1_are_none_the_worse(root):
+    saved = json.loads((root/"portrait_gan"/"weights"/"config.json").read_text())["train"]
+    back = TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
+    assert json.loads(json.dumps(asdict(back))) == saved
+    for recipe in RECIPES.values(): assert TrainConfig(**asdict(recipe)) == recipe
+
+
+@pytest.mark.parametrize("options, says", [
+    ("--lambda-gan -1", "lambda_gan is -1.0; it must be at least 0"),
+    ("--recipe smoke --size 32 --accumulate 8", "accumulate is 8; at 32 pixels each part needs at least 2 of the 8 photos of a step"),
+    ("--compile --checkpoint-gradients", "compile and checkpoint_gradients exclude each other"),
+    ("--betas 0.9 1.5", "betas is (0.9, 1.5); it must be at least 0 and less than 1")])
+def test_the_command_refuses_in_one_line(options, says, tmp_path, capsys):
+    with pytest.raises(SystemExit) as e: cli.main(["train", "nowhere", "--out", str(tmp_path/"run"), *options.split()])
+    err = capsys.readouterr().err
+    assert e.value.code == 2 and err.startswith(f"portrait-gan: {says}") and err.count("\n") == 1
+    assert not (tmp_path/"run").exists()
+
+
+def test_parts_that_batchnorm_can_bear(trained):
+    "Steps of 11 photos at 32 px, where the deepest layers hold one value a photo, asked for in 8 parts."
+    run, _ = trained(batch_size=16, accumulate=8)
+    assert [m["step"] for m in read_metrics(run, "step")] == [1, 2] and all(m["loss_g_l1"] > 0 for m in read_metrics(run, "step"))
+
+
+# A step, and what may break it off.
+@pytest.fixture
+def step(cache):
+    "Networks after one step with the GAN, so that the optimizers know something; a batch of 8 photos."
+    def make(scaler=None, **settings):
+        config, accelerator = replace(CONFIG, total_steps=9, **settings), training.make_accelerator()
+        accelerator.scaler = scaler
+        nets, data = build_networks(config, accelerator), Portraits(cache, "train", 32, True)
+        train_step(nets, make_parts(data.fetch([*range(8, 16)]), 1., 1, config), config)
+        return nets, data.fetch([*range(8)]), config
+    return make
+
+
+def everything(nets):
+    "Weights, statistics and what the optimizers remember, flat."
+    tensors = [t for m in (nets.generator, nets.discriminator) for t in m.state_dict().values()]
+    tensors += [t for o in (nets.opt_g, nets.opt_d) for s in o.state_dict()["state"].values() for t in s.values()]
+    return torch.cat([t.detach().flatten().double() for t in tensors])
+
+
+def test_two_networks_one_scale(step):
+    "A scaler that doubles its scale after every update, as fp16's does now and then: the step is the one without a scaler."
+    ends = []
+    for scaler in None, torch.amp.GradScaler("cpu", growth_interval=1):
+        nets, batch, config = step(scaler, clip_grad=1e3)
+        for parts in 1, 2: train_step(nets, make_parts(batch, 1., parts, config), config)
+        ends.append(everything(nets))
+    torch.testing.assert_close(*ends, rtol=1e-5, atol=1e-7)
+    assert scaler.get_scale() == 2**19, "three steps, from 2**16"
+
+
+def test_overflow_lowers_the_scale_once_a_step(step):
+    "The generator's loss, some hundred, overflows; the discriminator's, about 1, does not."
+    nets, batch, config = step(scaler := torch.amp.GradScaler("cpu"))
+    states = lambda m: torch.cat([t.flatten().double() for t in m.state_dict().values()])
+    before = [states(m) for m in (nets.generator, nets.discriminator)]
+    scaler.update(2.**127)
+    for _ in range(2): assert not train_step(nets, make_parts(batch, 1., 2, config), config)[1]
+    assert scaler.get_scale() == 2.**125
+    assert torch.equal(states(nets.generator), before[0]) and not torch.equal(states(nets.discriminator), before[1])
+
+
+def test_a_sum_over_the_photo_begins_with_a_smaller_scale():
+    "The gradient of each value of a photo, as fp16 has to hold it, is as large as that of a mean."
+    accelerator, found = training.make_accelerator(), []
+    for pixel_loss in "l1", "l1_sum":
+        config = replace(CONFIG, size=64, pixel_loss=pixel_loss)
+        accelerator.scaler = torch.amp.GradScaler("cpu")
+        build_networks(config, accelerator)
+        fake_ab, real_ab = torch.zeros(2, 2, 64, 64, requires_grad=True), torch.ones(2, 2, 64, 64)
+        accelerator.backward(training.pixel_loss(fake_ab, real_ab, pixel_loss))
+        found.append(fake_ab.grad.abs().max().item())
+    assert found[0] == found[1] == 2.**16/(2*2*64*64)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_step_that_is_tried_again_is_taken_once(step, scaled):
+    "Memory runs out when the discriminator has improved already and the generator looks back."
+    def no_room(gradient): raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+    ends, said = [], []
+    for broken in False, True:
+        nets, batch, config = step(torch.amp.GradScaler("cpu") if scaled else None)
+        if broken: nets.generator.register_forward_hook(lambda _, inputs, ab: ab.register_hook(no_room) and None if len(ab) == 8 else None)
+        _, finite, parts = try_step(nets, batch, 1., 1 if broken else 2, config, True, training.make_pair, said.append)
+        assert finite and parts == 2
+        ends.append(everything(nets))
+    assert len(said) == 1 and "out of memory; the same batch now in 2 parts" in said[0]
+    assert torch.equal(*ends)
+
+
+@pytest.mark.parametrize("error", [
+    torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED. This error may appear if you passed in a non-contiguous input."),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB, other allocations: 1.00 GB, max allowed: 9.07 GB)."),
+    RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:114] data. DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.")])
+def test_whoever_says_that_memory_is_short(step, monkeypatch, error):
+    nets, batch, config = step()
+    true_step, said = train_step, []
+    def small(nets, parts, *args):
+        if len(parts) < 3: raise error
+        return true_step(nets, parts, *args)
+    monkeypatch.setattr(training, "train_step", small)
+    assert try_step(nets, batch, 1., 1, config, True, training.make_pair, said.append)[2] == 4 and len(said) == 2
+
+
+def test_another_error_is_not_mistaken_for_it(step, monkeypatch):
+    def fails(*args): raise RuntimeError("size mismatch")
+    monkeypatch.setattr(training, "train_step", fails)
+    with pytest.raises(RuntimeError, match="^size mismatch$"): try_step(*step()[:2], 1., 1, CONFIG, True, training.make_pair, print)
+
+
+# Networks for several processes.
+NORMS = dict(seed="efficientnet-b0", resnet="resnet34", default=training.LITE)
+
+
+@pytest.mark.parametrize("kind", NORMS)
+def test_synchronised_batchnorm_is_the_same_function(kind, monkeypatch):
+    "Built as for two GPUs: with the statistics and factors of a trained network, in evaluation, it answers as the one that was built for one."
+    build = training.build_generator
+    def worn(*args):
+        network, chance = build(*args), torch.Generator().manual_seed(0)
+        for name, t in network.state_dict().items():
+            if t.ndim == 1: t.copy_(torch.rand(t.shape, generator=chance) + (.5 if "var" in name or "weight" in name else -.5))
+        return network
+    monkeypatch.setattr(training, "build_generator", worn)
+    config = replace(RECIPES.get(kind, SMOKE), size=64, encoder=NORMS[kind], encoder_weights=None, ema=.9)
+    one = build_networks(config)
+    with monkeypatch.context() as m:
+        m.setattr(torch.nn.Module, "to", lambda self, *args, **kwargs: self)  # there is no GPU
+        two = build_networks(config, SimpleNamespace(num_processes=2, device=torch.device("cuda"), scaler=None, prepare=lambda *networks: networks,
+                                                     unwrap_model=lambda network: network))
+    assert any(isinstance(m, torch.nn.SyncBatchNorm) for m in two.generator.modules())
+    L, lab = torch.randn(2, 1, 64, 64), torch.randn(2, 3, 64, 64)
+    for network in (one, two):
+        for m in (network.generator, network.discriminator): m.eval()
+    with torch.no_grad():
+        for x, expected, found in (L, one.generator, (two.generator, two.best)), (lab, one.discriminator, (two.discriminator,)):
+            for network in found: assert (network(x) - expected(x)).abs().max() < 1e-4*expected(x).std()
+    assert two.bare(two.generator).state_dict().keys() == one.generator.state_dict().keys() == one.best.state_dict().keys()
+
+
+@pytest.mark.parametrize("encoder", ["efficientnet-b0", "timm-tf_efficientnet_lite0", "resnet18", "mobilenet_v2", "vgg11", "xception", "densenet121",
+                                     "mit_b0", "mobileone_s0", "timm-skresnet18", training.LITE, "tu-convnext_atto"])
+def test_no_parameter_waits_for_a_gradient(encoder):
+    "Several processes wait for the gradient of every parameter that can have one; the keys of the state stay."
+    network = build_generator(encoder, None)
+    network(torch.randn(2, 1, 64, 64)).mean().backward()
+    assert [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None] == []
+    if encoder == "efficientnet-b0": assert {"encoder._conv_head.weight", "encoder._bn1.running_mean"} <= network.state_dict().keys()
+
+
+# What a run looks at, begins with and says.
+def test_validation_looks_everywhere(cache, monkeypatch):
+    "Of 22 photos in the order of their names, 4: the first, the last and two between; all of them where so many are wanted."
+    class Gray(torch.nn.Module):
+        def __init__(self): super().__init__(); self.scale = torch.nn.Parameter(torch.zeros(1))
+        def forward(self, L): return L.repeat(1, 2, 1, 1)*self.scale
+    photos, fetched, fetch = Portraits(cache, "train", 32), [], Portraits.fetch
+    monkeypatch.setattr(Portraits, "fetch", lambda self, some: fetched.extend(some) or fetch(self, some))
+    config = replace(CONFIG, batch_size=3)
+    some = [training.validate(Gray(), photos, config, n) for n in (4, 22, 500, None)]
+    assert fetched[:4] == [0, 7, 14, 21] and fetched[4:] == [*range(22)]*3
+    error = lambda k: rgb_to_lab(fetch(photos, [k])["squares"]/255)[:, 1:].abs().mean().item()
+    assert abs(some[0]["gray_mae"] - sum(map(error, (0, 7, 14, 21)))/4) < 1e-4 and some[1] == some[2] == some[3]
+
+
+def test_a_start_brings_its_encoder_and_units(trained, tmp_path):
+    "The bundled weights, for a recipe with another encoder and a*b* / 110; and a run that goes on from that one."
+    run, said = trained(start="bundled", encoder="resnet18", lr=0., lr_encoder=0., weight_decay=0., gan_share=0.)
+    generator, config = load_generator()
+    assert f"beginning with bundled, whose encoder {config['encoder']} and ab_scale {config['ab_scale']} come with it" in said
+    kept = training.read_config(run)
+    assert (kept.encoder, kept.ab_scale, kept.start) == (config["encoder"], config["ab_scale"], "bundled")
+    convolution = "encoder.model.conv_stem.weight"
+    assert torch.equal(weights(run)[convolution], generator.state_dict()[convolution]), "at a rate of 0 it is what it was"
+    again, said = trained(start=str(run), gan_share=0., name="again")
+    assert f"ab_scale {config['ab_scale']} come with it" in said[0] and training.read_config(again).ab_scale == config["ab_scale"]
+
+
+def test_worse_than_grey_is_told(trained):
+    "A run so short that its colours are worse than none."
+    _, said = trained(lr=.3, lr_encoder=.3, epochs=1, gan_share=0.)
+    warning, = [line for line in said if "worse than none" in line]
+    assert warning.startswith("warning: the colours are worse than none (") and "--start bundled" in warning
