@@ -165,6 +165,7 @@ def _kind(hint) -> tuple[str, Callable]:
     return {bool: ("True or False", lambda v: isinstance(v, bool)), str: ("a name", lambda v: isinstance(v, str) and v.strip() != ""),
             int: ("a whole number", lambda v: real(v) and isinstance(v, int)), float: ("a number", real)}[hint]
 
+# %% ../nbs/04_training.ipynb #04-t06
 @cache
 def _kinds(): return {name: _kind(hint) for name, hint in get_type_hints(TrainConfig).items()}
 

@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from timm.layers import convert_sync_batchnorm
 from torch import nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from portrait_gan import training
@@ -43,12 +42,23 @@ def double_precision(patch, awake=False):
     else: patch(nn.modules.batchnorm._BatchNorm, "train", lambda self, mode=True: nn.Module.train(self, False))
 
 
+class Sum(torch.autograd.Function):
+    "Over processes; its gradient is the sum of theirs."
+    @staticmethod
+    def forward(ctx, x):
+        torch.distributed.all_reduce(x := x.clone())
+        return x
+
+    @staticmethod
+    def backward(ctx, gradient): return Sum.forward(None, gradient)
+
+
 def batchnorm_over_processes(self, x):
     "What PyTorch's kernels for GPUs compute: mean and variance over the values of all processes, with gradients through them."
     if not self.training: return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-    count = all_reduce(torch.tensor(x.numel()/x.shape[1], dtype=x.dtype))
-    mean = all_reduce(x.sum((0, 2, 3), keepdim=True))/count
-    var = all_reduce((x - mean).square().sum((0, 2, 3), keepdim=True))/count
+    count = Sum.apply(torch.tensor(x.numel()/x.shape[1], dtype=x.dtype))
+    mean = Sum.apply(x.sum((0, 2, 3), keepdim=True))/count
+    var = Sum.apply((x - mean).square().sum((0, 2, 3), keepdim=True))/count
     self.num_batches_tracked += 1
     with torch.no_grad():
         for running, new in ((self.running_mean, mean), (self.running_var, var*count/(count - 1))): running.lerp_(new.flatten(), self.momentum)

@@ -120,7 +120,7 @@ def test_two_processes_are_one_with_batchnorm_awake(project, root):
         assert [f.name for f in files[0]] == [f.name for f in files[1]] and len(files[0]) == (2 if name == "seed" else 3)
         for states in zip(*([load_file(f) for f in of] for of in files), strict=True):
             for (key, a), b in zip(states[0].items(), states[1].values(), strict=True):
-                torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5, msg=lambda m, key=key: f"{name} {key}: {m}")
+                torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5, msg=lambda m, key=f"{name} {key}": f"{key}: {m}")
 
 
 @pytest.mark.parametrize("processes", range(1, 6))
