@@ -7,12 +7,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import install_cell
 import pytest
 
 TOOLS = Path(sys.executable).parent
 NOTEBOOKS = sorted(p.name for p in (Path(__file__).parent.parent/"nbs").glob("[0-9]*.ipynb"))
 MODULES = ["data", "lab", "generator", "discriminator", "losses", "checkpoint", "training", "metrics", "evaluation",
            "photo", "export", "colorize", "folder", "cli", "app"]
+
+
+@pytest.fixture(scope="module")
+def metadata(root):
+    ini = configparser.ConfigParser()
+    ini.read(root/"settings.ini", encoding="utf-8")
+    return ini["DEFAULT"]
 
 
 def tracked(root):
@@ -56,16 +64,37 @@ def test_stored_outputs(root, name):
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_page_form(root, name):
+def test_page_form(root, name, metadata):
     cells = json.loads((root/"nbs"/name).read_text())["cells"]
     first = "".join(cells[0]["source"])
-    ini = configparser.ConfigParser()
-    ini.read(root/"settings.ini", encoding="utf-8")
-    url = ini["DEFAULT"]["git_url"]
+    url = metadata["git_url"]
     assert re.match(r"# .+\n\n> .+", first)
     assert f"{url.replace('https://github.com/', 'https://colab.research.google.com/github/')}/blob/main/nbs/{name}" in first
-    assert f"git+{url}" in "".join(cells[1]["source"])
     assert "## What we have now" in "".join(cells[-1]["source"])
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_install_cell(root, name, metadata, monkeypatch):
+    "Anywhere, not only in Colab: what cannot be imported is installed, at versions of settings.ini; a clone and a full machine stay as they are."
+    nb = json.loads((root/"nbs"/name).read_text())
+    needs = install_cell.needs(nb)
+    assert install_cell.source(nb) == install_cell.form(needs)
+    assert list(needs)[:2] == ["portrait_gan", "fastcore"] and set(needs) <= {"portrait_gan", "fastcore", *install_cell.EXTRAS}
+    known = {r for key, value in metadata.items() if key.endswith("requirements") for r in value.split()}
+    assert needs["portrait_gan"] == f"portrait-gan @ git+{metadata['git_url']}" and set([*needs.values()][1:]) <= known
+    quoted = [f'"{requirement}"' for requirement in needs.values()]
+    assert install_cell.installed(nb, set(), monkeypatch) is None
+    assert install_cell.installed(nb, set(needs), monkeypatch) == " ".join(quoted)
+    assert install_cell.installed(nb, {[*needs][-1]}, monkeypatch) == " ".join(quoted[1:]), "what is there may be too old: pip knows"
+    assert install_cell.installed(nb, {"portrait_gan"}, monkeypatch) == " ".join(quoted)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_pages_that_profit_ask_for_a_gpu(root, name):
+    "In Colab a page opens on the machine that its metadata asks for, and its full mode needs an accelerator."
+    metadata = json.loads((root/"nbs"/name).read_text())["metadata"]
+    assert (metadata.get("accelerator"), metadata.get("colab")) == (
+        ("GPU", {"gpuType": "T4"}) if re.match("02|04_|05_", name) else (None, None))
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
