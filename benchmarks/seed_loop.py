@@ -47,6 +47,11 @@ def seed_loader(files: list[Path], size: int = 768, batch: int = 3) -> DataLoade
     return DataLoader(SeedPhotos(files, size), batch, shuffle=True, num_workers=0, drop_last=len(files) > batch)
 
 
+def lambda_l1_at(size: int) -> float:
+    "The weight at which L1 and GAN stand to each other at `size` px as they do at the recipe's 768 px."
+    return 10*(768/size)**2
+
+
 @dataclass
 class SeedNetworks:
     "The two networks and their optimizers."
@@ -73,6 +78,7 @@ def seed_step(
     nets: SeedNetworks,
     L: Tensor,  # (N,1,H,W) in [-1,1]
     ab: Tensor,  # (N,2,H,W), a*b* divided by 128
+    lambda_l1: float = 10.,  # weighs a sum over the photo, which grows with its size while the GAN's part does not
 ) -> tuple[Tensor, Tensor]:  # loss_d, loss_g; detached scalars
     "One step: a proposal to teach the discriminator with, another to teach the generator."
     fake = torch.cat([L, nets.generator(L).detach()], 1)
@@ -86,7 +92,7 @@ def seed_step(
 
     fake_ab = nets.generator(L)
     logits = nets.discriminator(torch.cat([L, fake_ab], 1))
-    loss_g = bce(logits, torch.ones_like(logits)) + 10*(fake_ab - ab).abs().sum()/len(L)
+    loss_g = bce(logits, torch.ones_like(logits)) + lambda_l1*(fake_ab - ab).abs().sum()/len(L)
     nets.opt_g.zero_grad()
     loss_g.backward()
     nets.opt_g.step()

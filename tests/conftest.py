@@ -1,7 +1,13 @@
 "What the tests share: the repository, the development photos, the command as a user types it."
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: two workers and what they start share the cores
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import ctypes
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,12 +32,34 @@ def portraits():
 @pytest.fixture(scope="session")
 def command():
     "portrait-gan in a process of its own: (status, stdout, stderr)."
-    def run(*args, cwd, timeout=300, **env):
+    def run(*args, cwd, timeout=1200, **env):
         program = Path(sys.executable).with_name("portrait-gan")
         done = subprocess.run([str(program), *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=timeout,
                               env=os.environ | dict(PORTRAIT_GAN_PRESET="smoke") | env)
         return done.returncode, done.stdout, done.stderr
     return run
+
+
+@pytest.fixture
+def unprivileged():
+    "A context in which permissions hold for root too: it does without the two capabilities that override them (Linux)."
+    @contextmanager
+    def drop():
+        if os.geteuid() != 0:
+            yield
+            return
+        libc = ctypes.CDLL(None, use_errno=True)
+        header = (ctypes.c_uint32*2)(0x20080522, 0)  # version 3, this thread and those it starts
+        sets = (ctypes.c_uint32*6)()  # effective, permitted, inheritable; the lower bits, then the higher
+        assert libc.capget(header, sets) == 0
+        before = sets[0]
+        sets[0] &= ~0b110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        assert libc.capset(header, sets) == 0
+        try: yield
+        finally:
+            sets[0] = before
+            assert libc.capset(header, sets) == 0
+    return drop
 
 
 @pytest.fixture

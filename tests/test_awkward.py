@@ -81,6 +81,11 @@ def dots(mode): return Image.fromarray(GRAY).convert(mode)
 def three(x): return np.repeat(x[..., None], 3, 2)
 
 
+def encoded(picture, suffix, **options):
+    Image.fromarray(picture).save(buffer := io.BytesIO(), Image.registered_extensions()[suffix], **options)
+    return buffer.getvalue()
+
+
 # kinds of pixels
 for name, mode in {"1.png": "1", "l.png": "L", "p.png": "P", "rgb.png": "RGB", "l.jpg": "L", "rgb.jpeg": "RGB", "1.tif": "1", "l.bmp": "L",
                    "1.bmp": "1", "p.bmp": "P", "rgb.tga": "RGB", "l.webp": "L", "l.jfif": "L", "l.jp2": "L", "l.avif": "L"}.items():
@@ -107,11 +112,12 @@ case("motorola.tif", bits=16)(lambda path: tifffile.imwrite(path, DEEP, byteorde
 case("white_is_zero.tif")(lambda path: tifffile.imwrite(path, 255 - GRAY, photometric="miniswhite"))
 case("float.tif", note="only 8 of its 32 bits")(lambda path: tifffile.imwrite(path, GRAY.astype(np.float32)/255))
 case("int32.tif", note="only 8 of its 32 bits")(lambda path: tifffile.imwrite(path, GRAY.astype(np.int32)*257))
-case("12bit.tif", bits=16)(lambda path: tifffile.imwrite(path, DEEP >> 4, bitspersample=12))
-case("4bit.tif")(lambda path: tifffile.imwrite(path, GRAY >> 4, bitspersample=4))
-case("multiplied.tif", alpha=True, like=np.where(ALPHA, GRAY, 0))(
-    lambda path: tifffile.imwrite(path, np.dstack([(three(GRAY)*(ALPHA/255)[..., None]).round(), ALPHA]).astype(np.uint8), photometric="rgb",
-                                  extrasamples=["assocalpha"]))
+if imagecodecs.__version__ >= "2026.3":  # older ones read packed bits, but do not write them
+    case("12bit.tif", bits=16)(lambda path: tifffile.imwrite(path, DEEP >> 4, bitspersample=12))
+    case("4bit.tif", like=(GRAY >> 4)*17)(lambda path: tifffile.imwrite(path, GRAY >> 4, bitspersample=4))
+MULTIPLIED = (GRAY*(ALPHA/255)).round().astype(np.uint8)
+case("multiplied.tif", alpha=True, like=(MULTIPLIED/np.maximum(ALPHA, 1)*255).clip(0, 255).round().astype(np.uint8))(
+    lambda path: tifffile.imwrite(path, np.dstack([three(MULTIPLIED), ALPHA]), photometric="rgb", extrasamples=["assocalpha"]))
 case("infrared.tif", note="without 1 more channel")(
     lambda path: tifffile.imwrite(path, np.dstack([three(GRAY), ALPHA]), photometric="rgb", extrasamples=["unspecified"]))
 case("words.tif", artist="Ada")(lambda path: tifffile.imwrite(path, GRAY, bigtiff=True, extratags=[(315, "s", 0, "Ada", True)]))
@@ -126,7 +132,8 @@ case("many_channels.tif", alpha=True, note="without 2 more channels")(
 case("bigtiff.tif")(lambda path: tifffile.imwrite(path, GRAY, bigtiff=True))
 case("tiles.tif")(lambda path: tifffile.imwrite(path, GRAY, tile=(16, 16)))
 for compression in ("lzw", "packbits", "deflate", "jpeg"):
-    case(f"{compression}.tif")(lambda path, c=compression: tifffile.imwrite(path, GRAY, compression=c))
+    near = dict(near=.7) if compression == "jpeg" else {}
+    case(f"{compression}.tif", **near)(lambda path, c=compression: tifffile.imwrite(path, GRAY, compression=c))
 case("fax.tif", like=np.asarray(dots("1").convert("L")))(lambda path: dots("1").save(path, compression="group4"))
 case("profile.png", like=ENCODED)(lambda path: Image.fromarray(GRAY).save(path, icc_profile=imagecodecs.cms_profile("gray", gamma=1.)))
 case("srgb.jpg")(lambda path: dots("RGB").save(path, icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()))
@@ -236,7 +243,7 @@ saved("tile.ico", Image.fromarray(GRAY).resize((32, 32)), expected=dict(out="til
 
 # names that lie, or say nothing
 saved("png_inside.jpg", GRAY, format="PNG")
-saved("jpeg_inside.png", GRAY, format="JPEG")
+saved("jpeg_inside.png", GRAY, expected=dict(like=np.asarray(Image.open(io.BytesIO(encoded(GRAY, ".jpg"))))), format="JPEG")
 saved("scan", GRAY, expected=dict(out="scan.png"), format="PNG")
 saved("LOUD.PNG", GRAY)
 saved("two.dots.png", GRAY)
@@ -257,11 +264,6 @@ case("zeros.png", "not an image")(lambda path: path.write_bytes(bytes(5000)))
 
 def cut(source, name, left, bad="damaged or cut off|not an image"):
     case(name, bad)(lambda path: path.write_bytes(encoded(source, Path(name).suffix)[:left]))
-
-
-def encoded(picture, suffix, **options):
-    Image.fromarray(picture).save(buffer := io.BytesIO(), Image.registered_extensions()[suffix], **options)
-    return buffer.getvalue()
 
 
 for name, left in {"cut.jpg": 1500, "cut.png": 2000, "cut.tif": 3000, "cut.webp": 900, "cut.bmp": 2000, "cut.gif": 900, "head.jpg": 20,
@@ -295,6 +297,11 @@ if sys.platform != "win32":
 def test_there_are_enough_of_them(): assert len(CASES) >= 60
 
 
+# How far L* may move, in the mean over a picture: a quarter where every pixel is kept, for the answer is rounded to eight bits.
+# Coders lose more, once in the photo and once in the answer: of 33 × 40 such pixels Pillow's JPEG 1.7, WebP 1.2, AVIF 1.0, HEIC 1.1.
+NEAR = {".jpg": 2., ".jpeg": 2., ".jfif": 2., ".webp": 2.3, ".avif": 1.2, ".heic": 1.3}
+
+
 def L_of(rgb): return rgb2lab(rgb/np.iinfo(rgb.dtype).max)[..., 0]
 
 
@@ -306,7 +313,7 @@ def check(name, result, out):
         assert re.search(bad, result.problem), result.problem
         return
     assert result.problem is None and result.output == out/expected.get("out", name)
-    pages = list(read_pages(result.output))
+    pages, near = list(read_pages(result.output)), NEAR.get(Path(name).suffix.lower(), .25)
     assert len(pages) == expected.get("pages", 1)
     for page in pages:
         assert page.pixels.shape == (*expected.get("size", (33, 40))[::-1], 3)
@@ -316,8 +323,10 @@ def check(name, result, out):
         assert 37724 not in (page.exif or {})  # Photoshop's layers, the old picture
         assert page.dpi == (pytest.approx((expected["dpi"],)*2, rel=1e-3) if "dpi" in expected else None)
         like = expected.get("like", GRAY)
-        assert np.abs(L_of(page.pixels) - L_of(like if like.ndim == 3 else three(like))).mean() < 3
-    assert (result.note or "") == expected.get("note", "") or "out" in expected and expected.get("note", "") in result.note
+        assert np.abs(L_of(page.pixels) - L_of(like if like.ndim == 3 else three(like))).mean() <= expected.get("near", near)
+    notes = [expected["note"]] if "note" in expected else []
+    if "out" in expected: notes.insert(0, f"written as PNG: {Path(name).suffix or 'a name without suffix'} is no format for 8-bit RGB here")
+    assert (result.note or "") == "; ".join(notes)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -396,12 +405,13 @@ def test_what_is_promised_holds_for_anything(colorizer, tmp_path, w, h, deep, al
 
 # damaged bytes
 
+@pytest.mark.parametrize("tries", [100, pytest.param(2000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
-def test_damaged_bytes_do_no_harm(colorizer, tmp_path, suffix):
-    "For eight seconds each: random damage gives a picture or one line; no crash, no hang, nothing half-written."
-    chance, until, tried = random.Random(0), time.monotonic() + 8, 0
+def test_damaged_bytes_do_no_harm(colorizer, tmp_path, suffix, tries):
+    "Random damage gives a picture or one line; no crash, no hang, nothing half-written."
+    chance = random.Random(tries)
     whole = [encoded(x, suffix) for x in (GRAY, NOISE, three(GRAY))]
-    while time.monotonic() < until or tried < 20:
+    for _ in range(tries):
         data = bytearray(chance.choice(whole))
         for _ in range(chance.choice((1, 3, 30))):
             at = chance.randrange(len(data))
@@ -412,14 +422,10 @@ def test_damaged_bytes_do_no_harm(colorizer, tmp_path, suffix):
             else: data[at:at + 4] = chance.choice((b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff"))
             if not data: data = bytearray(1)
         (tmp_path/f"x{suffix}").write_bytes(data)
-        start = time.monotonic()
         (result,) = colorize_files(colorizer, tmp_path/f"x{suffix}", tmp_path/"out", overwrite=True, force=True, max_pixels=1_000_000)
-        assert time.monotonic() - start < 10, "hangs"
         assert "\n" not in str(result) and bool(result.output) != bool(result.problem)
         if result.output: list(read_pages(result.output))
         assert not list((tmp_path/"out").rglob(".tmp-*")) if (tmp_path/"out").exists() else True
-        tried += 1
-    print(tried)
 
 
 # killed, and gone on with
@@ -429,24 +435,24 @@ def test_damaged_bytes_do_no_harm(colorizer, tmp_path, suffix):
 def test_a_killed_run_is_finished_by_the_next(tmp_path, command, how):
     "Whatever was written is whole; the second run skips it, does the rest and sweeps up."
     (tmp_path/"in").mkdir()
-    for i in range(60): Image.fromarray(np.tile(np.roll(GRAY, i, 0), (20, 20))).save(tmp_path/f"in/{i:02d}.png")
+    for i in range(40): Image.fromarray(np.tile(np.roll(GRAY, i, 0), (20, 20))).save(tmp_path/f"in/{i:02d}.png")
     args = ["colorize", "in", "--out", "out", "--compare"]
     program = Path(sys.executable).with_name("portrait-gan")
     run = subprocess.Popen([program, *args], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while len(list((tmp_path/"out").glob("[0-9][0-9].png"))) < 5 and time.monotonic() < until and run.poll() is None: time.sleep(.02)
     run.send_signal(how)
-    _, err = run.communicate(timeout=60)
+    _, err = run.communicate(timeout=600)
     done = {p.name for p in (tmp_path/"out").glob("[0-9][0-9].png")}
-    assert 5 <= len(done) < 60, err
+    assert 5 <= len(done) < 40, err
     if how == signal.SIGINT: assert run.returncode == 130 and err.count("\n") == 1 and "goes on" in err
     for name in done: list(read_pages(tmp_path/"out"/name))
     (tmp_path/f"out/{TMP}999999999-left.png").write_bytes(b"half")  # as one that was killed leaves it; no process has this number
     times = {name: (tmp_path/"out"/name).stat().st_mtime_ns for name in done}
     status, out, err = command(*args, cwd=tmp_path)
-    assert status == 0 and f"{60 - len(done)} coloured, {len(done)} already there" in out, err
+    assert status == 0 and f"{40 - len(done)} coloured, {len(done)} already there" in out, err
     assert times == {name: (tmp_path/"out"/name).stat().st_mtime_ns for name in done}
-    assert sorted(p.name for p in (tmp_path/"out").glob("[0-9][0-9].png")) == [f"{i:02d}.png" for i in range(60)]
+    assert sorted(p.name for p in (tmp_path/"out").glob("[0-9][0-9].png")) == [f"{i:02d}.png" for i in range(40)]
     assert not list((tmp_path/"out").glob(".tmp-*"))
 
 

@@ -42,7 +42,7 @@ def browser():
 @pytest.fixture
 def page(browser):
     page = browser.new_page(viewport=dict(width=1000, height=1200), accept_downloads=True)
-    page.set_default_timeout(180_000)
+    page.set_default_timeout(600_000)
     yield page
     page.close()
 
@@ -70,7 +70,7 @@ def served(command, cwd, path="/", **env):
     with open(cwd/"server.log", "w") as log:
         server = subprocess.Popen([c.format(port=port) for c in command], cwd=cwd, stdout=log, stderr=log, env=env)
         try:
-            for _ in range(240):
+            for _ in range(1200):
                 try: urllib.request.urlopen(f"http://127.0.0.1:{port}/api", timeout=2)
                 except urllib.error.HTTPError: break
                 except OSError: time.sleep(.5)

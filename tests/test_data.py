@@ -92,11 +92,11 @@ def test_transparency_lies_on_white(tmp_path):
     assert np.asarray(read_photo(tmp_path/"clear.png")).min() == 255
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_unreadable(tmp_path):
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions as on POSIX")
+def test_unreadable(tmp_path, unprivileged):
     Image.new("RGB", (8, 8)).save(tmp_path/"x.png")
     (tmp_path/"x.png").chmod(0)
-    with pytest.raises(PhotoError, match="permissions"): read_photo(tmp_path/"x.png")
+    with unprivileged(), pytest.raises(PhotoError, match="permissions"): read_photo(tmp_path/"x.png")
 
 
 def test_killed_prepare_is_finished_by_a_second(tmp_path):
@@ -135,7 +135,9 @@ def test_new_photos_join_and_changed_ones_are_read_again(tmp_path):
 
 
 def test_real_portraits_are_kept_and_grey_ones_removed(portraits, tmp_path):
+    with open(portraits/"manifest.csv", newline="", encoding="utf-8") as f:
+        photos = sum(row["file"].startswith("photos/") for row in csv.DictReader(f))
     kept = prepare(portraits/"photos", tmp_path/"photos", 64)
-    assert kept["found"] == 7264 and kept["kept"] >= .985*7264
+    assert kept["found"] == photos > 8000 and kept["kept"] >= .985*photos
     gray = prepare(portraits/"gray", tmp_path/"gray", 64)
     assert gray["found"] == 205 and gray["not_used"] >= .95*205

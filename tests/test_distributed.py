@@ -51,7 +51,7 @@ def start(args, cwd, status=0, **env):
     "Python in a process group of its own, of which nothing stays; its stdout."
     child = subprocess.Popen([sys.executable, *map(str, args)], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                              env=os.environ | ENV | dict(ACCELERATE_USE_CPU="true") | env, start_new_session=True)
-    try: out, err = child.communicate(timeout=180)
+    try: out, err = child.communicate(timeout=1200)
     finally:
         if child.poll() is None: os.killpg(child.pid, signal.SIGKILL)
     assert child.returncode == status, err

@@ -1,18 +1,30 @@
 "The project is in sync with itself: notebooks, modules, metadata, style."
 import configparser
+import email
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
+import install_cell
 import pytest
 
 TOOLS = Path(sys.executable).parent
 NOTEBOOKS = sorted(p.name for p in (Path(__file__).parent.parent/"nbs").glob("[0-9]*.ipynb"))
 MODULES = ["files", "photo", "data", "lab", "pixels", "pretrained", "generator", "lite", "discriminator", "losses", "checkpoint", "training",
            "metrics", "evaluation", "export", "colorize", "folder", "cli", "app"]
+
+
+@pytest.fixture(scope="module")
+def metadata(root):
+    ini = configparser.ConfigParser()
+    ini.read(root/"settings.ini", encoding="utf-8")
+    return ini["DEFAULT"]
 
 
 def tracked(root):
@@ -56,16 +68,37 @@ def test_stored_outputs(root, name):
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_page_form(root, name):
+def test_page_form(root, name, metadata):
     cells = json.loads((root/"nbs"/name).read_text())["cells"]
     first = "".join(cells[0]["source"])
-    ini = configparser.ConfigParser()
-    ini.read(root/"settings.ini", encoding="utf-8")
-    url = ini["DEFAULT"]["git_url"]
+    url = metadata["git_url"]
     assert re.match(r"# .+\n\n> .+", first)
     assert f"{url.replace('https://github.com/', 'https://colab.research.google.com/github/')}/blob/main/nbs/{name}" in first
-    assert f"git+{url}" in "".join(cells[1]["source"])
     assert "## What we have now" in "".join(cells[-1]["source"])
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_install_cell(root, name, metadata, monkeypatch):
+    "Anywhere, not only in Colab: what cannot be imported is installed, at versions of settings.ini; a clone and a full machine stay as they are."
+    nb = json.loads((root/"nbs"/name).read_text())
+    needs = install_cell.needs(nb)
+    assert install_cell.source(nb) == install_cell.form(needs)
+    assert list(needs)[:2] == ["portrait_gan", "fastcore"] and set(needs) <= {"portrait_gan", "fastcore", *install_cell.EXTRAS}
+    known = {r for key, value in metadata.items() if key.endswith("requirements") for r in value.split()}
+    assert needs["portrait_gan"] == f"portrait-gan @ git+{metadata['git_url']}" and set([*needs.values()][1:]) <= known
+    quoted = [f'"{requirement}"' for requirement in needs.values()]
+    assert install_cell.installed(nb, set(), monkeypatch) is None
+    assert install_cell.installed(nb, set(needs), monkeypatch) == " ".join(quoted)
+    assert install_cell.installed(nb, {[*needs][-1]}, monkeypatch) == " ".join(quoted[1:]), "what is there may be too old: pip knows"
+    assert install_cell.installed(nb, {"portrait_gan"}, monkeypatch) == " ".join(quoted)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_pages_that_profit_ask_for_a_gpu(root, name):
+    "In Colab a page opens on the machine that its metadata asks for, and its full mode needs an accelerator."
+    metadata = json.loads((root/"nbs"/name).read_text())["metadata"]
+    assert (metadata.get("accelerator"), metadata.get("colab")) == (
+        ("GPU", {"gpuType": "T4"}) if re.match("02|04_|05_", name) else (None, None))
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -79,16 +112,17 @@ def test_imports_only_from_lower_pages(root, name):
         assert MODULES.index(module) < own, f"{name} imports {module}"
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_import_does_no_work(module, tmp_path):
-    "No output, no file, no random number drawn; none of the tools for authors; no drawing library, no extra."
-    code = f"""import sys, numpy, random, torch
-before = torch.get_rng_state(), numpy.random.get_state()[1].tolist(), random.getstate()
-import portrait_gan.{module}
-assert torch.equal(before[0], torch.get_rng_state()) and before[1:] == (numpy.random.get_state()[1].tolist(), random.getstate())
-forbidden = ["nbdev", "fastcore", "google.colab", "matplotlib.pyplot", "torchmetrics", "onnx", "onnxruntime", "gradio"]
-bad = [m for m in forbidden + ["IPython"]*("{module}" != "app") if m in sys.modules]  # ipywidgets needs IPython
-assert not bad, bad"""
+def test_import_does_no_work(tmp_path):
+    "No output, no file, no random number drawn; none of the tools for authors; no drawing library, no extra; each module after those it needs."
+    code = f"""import importlib, random, sys, numpy, torch
+def drawn(): return torch.get_rng_state().tolist(), numpy.random.get_state()[1].tolist(), random.getstate()
+before = drawn()
+for module in {MODULES}:
+    importlib.import_module("portrait_gan." + module)
+    assert drawn() == before, module
+    forbidden = ["nbdev", "fastcore", "google.colab", "matplotlib.pyplot", "torchmetrics", "onnx", "onnxruntime", "gradio"]
+    bad = [m for m in forbidden + ["IPython"]*(module != "app") if m in sys.modules]  # ipywidgets needs IPython
+    assert not bad, (module, bad)"""
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not list(tmp_path.iterdir())
@@ -121,21 +155,62 @@ def test_recipe_tables_are_those_measured(root, name, photos, where):
     assert not [r for r in scores_markdown(scores, columns) if r not in text]
 
 
-def test_wheel_carries_the_weights(root, tmp_path):
-    import zipfile
+@pytest.fixture(scope="module")
+def archives(root, tmp_path_factory):
+    "The wheel and the sdist of this checkout."
+    folder = tmp_path_factory.mktemp("archives")
     for f in tracked(root):
-        if f.startswith(("portrait_gan/",)) or "/" not in f:
-            (tmp_path/f).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(root/f, tmp_path/f)
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", "out", "."], cwd=tmp_path, check=True, capture_output=True)
-    wheel, = (tmp_path/"out").glob("*.whl")
-    with zipfile.ZipFile(wheel) as z:
-        names = set(z.namelist())
-        metadata = z.read(next(n for n in names if n.endswith("METADATA"))).decode()
+        (folder/f).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root/f, folder/f)
+    code = "from setuptools import build_meta as b; b.build_wheel('out'); b.build_sdist('out')"
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True)
+    return next((folder/"out").glob("*.whl")), next((folder/"out").glob("*.tar.gz"))
+
+
+def test_wheel_carries_the_weights(root, archives):
+    with zipfile.ZipFile(archives[0]) as z: names = set(z.namelist())
     bundled = ("generator.safetensors", "config.json", "metrics.jsonl", "report.json", "README.md", "LICENSE")
     assert {f"portrait_gan/weights/{f}" for f in bundled} <= names
     assert (root/"portrait_gan/weights/generator.safetensors").stat().st_size <= 12e6
-    ini = configparser.ConfigParser()
-    ini.read(root/"settings.ini", encoding="utf-8")
-    assert f"Version: {ini['DEFAULT']['version']}" in metadata
-    assert metadata.count("Requires-Dist") >= len(ini["DEFAULT"]["requirements"].split())
+
+
+def test_wheel_says_what_settings_say(archives, metadata):
+    with zipfile.ZipFile(archives[0]) as z: text = z.read(next(n for n in z.namelist() if n.endswith("METADATA"))).decode()
+    said = email.message_from_string(text)
+    assert (said["Name"], said["Version"], said["Summary"]) == ("portrait-gan", metadata["version"], metadata["description"])
+    assert (said["Author"], said["Requires-Python"]) == (metadata["author"], f">={metadata['min_python']}")
+    assert said["License-Expression"] == metadata["license"] == "Apache-2.0 AND LicenseRef-portrait-gan-weights"
+    assert said["Keywords"].split(",") == metadata["keywords"].split()
+    assert said.get_all("Classifier") == metadata["classifiers"].strip().splitlines()
+    url = metadata["git_url"]
+    assert said.get_all("Project-URL") == [f"Source, {url}", f"Issues, {url}/issues"]
+    required = [r for r in said.get_all("Requires-Dist") if "extra ==" not in r]
+    assert required == metadata["requirements"].split()
+    assert set(said.get_all("Provides-Extra")) == {k.removesuffix("_requirements") for k in metadata if k.endswith("_requirements")}
+
+
+def test_metadata_stands_once(root):
+    project = (root/"pyproject.toml").read_text().split("[project]")[1].split("\n[")[0]
+    assert re.findall(r"^([\w-]+) =", project, re.M) == ["name", "license-files", "dynamic"]
+
+
+def test_readme_leads_somewhere_from_a_package_index(root, archives, metadata):
+    "Every link of the wheel's README is an address, and those into the repository name files that are there."
+    with zipfile.ZipFile(archives[0]) as z: text = z.read(next(n for n in z.namelist() if n.endswith("METADATA"))).decode()
+    links = re.findall(r"(!?)\[[^\]]*\]\(([^)\s]+)\)", text)
+    own = [(picture, link.removeprefix(metadata["git_url"])) for picture, link in links if link.startswith(metadata["git_url"])]
+    assert all(re.match("https?://", link) for _, link in links) and len(own) == len(re.findall(r"\]\((?!https?:)", (root/"README.md").read_text()))
+    for picture, link in own:
+        assert link.startswith("/raw/main/" if picture else "/blob/main/") and (root/link.split("/main/")[1]).exists()
+
+
+@pytest.mark.slow
+def test_sdist_tests_itself(archives, tmp_path):
+    "Unpacked, it holds the pages and the files that its tests read."
+    with tarfile.open(archives[1]) as t: t.extractall(tmp_path)
+    folder, = tmp_path.iterdir()
+    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n0", "tests/test_project.py", "tests/test_notebooks.py",
+             "-k", "not clean and (page or cell or tables or runs_alone and (03b or 05a))"]
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")} | dict(PYTHONPATH=str(folder))
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, env=env)
+    assert done.returncode == 0 and int(re.search(r"(\d+) passed", done.stdout).group(1)) > 70, done.stdout
