@@ -152,20 +152,10 @@ def _load(weights: Path, config: dict):
     from portrait_gan.generator import load_generator
     return load_generator(weights)[0]
 
-_CARD = """---
-library_name: portrait_gan
-tags: [image-colorization, pix2pix]
----
-
-# Portrait colouriser
-
-A U-Net that turns L* of a photo into a*b*, working size {size} px. Its colours are proposals, never evidence.
-
-```python
-from portrait_gan.colorize import Colorizer
-Colorizer.from_pretrained("THIS REPOSITORY").colorize("photo.jpg")
-```
-"""
+_CARD = ("---\nlibrary_name: portrait_gan\ntags: [image-colorization, pix2pix]\n---\n\n# Portrait colouriser\n\n"
+         "A U-Net that turns L* of a photo into a*b*, working size {size} px. Its colours are proposals, never evidence.\n\n"
+         "```python\nfrom portrait_gan.colorize import Colorizer\n"
+         "Colorizer.from_pretrained(\"THIS REPOSITORY\").colorize(\"photo.jpg\")\n```\n")
 
 # %% ../nbs/06_colorize.ipynb #06-015
 def check_values(size: int | None, saturation: float):
