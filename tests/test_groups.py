@@ -97,7 +97,7 @@ SHOTS = {
     "small": lambda im: im.resize((48, 48)),
     "turned": lambda im: im.rotate(3, Image.Resampling.BICUBIC).crop((4, 4, 92, 92)),
     "bright": lambda im: im.point(lambda v: min(255, round(1.25*v))),
-    "shifted": lambda im: im.transform(im.size, Image.Transform.AFFINE, (1.03, 0, 3, 0, 1.03, -4), Image.Resampling.BILINEAR),
+    "shifted": lambda im: im.resize((102, 102)).crop((1, 4, 97, 100)),
 }
 
 
@@ -110,7 +110,7 @@ def test_shots_of_one_moment_stay_together_in_a_plain_folder(tmp_path):
         make(Image.open(original)).save(src/f"{original.stem} {kind}.png")
     report = prepare(src, tmp_path/"out", 96)
     rows = table(tmp_path/"out")
-    for f in rows: assert rows[f]["group"] == f"{f[:2]}.png", f
+    for f in rows: assert rows[f]["group"] == min(g for g in rows if g[:2] == f[:2]), f
     assert (report["kept"], report["groups"], report["alike"], report["alike_groups"]) == (26, 20, 12, 6)
     assert len({(r["group"], r["split"]) for r in rows.values()}) == 20
     before = {p.name: p.read_bytes() for p in (tmp_path/"out").iterdir()}
@@ -217,6 +217,7 @@ def test_neighbours_by_name_and_time_need_less_likeness(tmp_path):
         src = people(tmp_path/name, 6, 128)
         for file, rgb, time in zip(names, (photo, second), times, strict=True):
             exif = Image.Exif()
+            exif[ExifTags.Base.Make] = "a camera"
             if time: exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = time
             Image.fromarray(rgb).save(src/file, exif=exif)
         return prepare(src, tmp_path/f"{name} out", 128)["alike"]
