@@ -105,6 +105,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'portrait_gan.data.Portraits.pixels': ('data.html#portraits.pixels', 'portrait_gan/data.py'),
                                    'portrait_gan.data._align': ('data.html#_align', 'portrait_gan/data.py'),
                                    'portrait_gan.data._alike': ('data.html#_alike', 'portrait_gan/data.py'),
+                                   'portrait_gan.data._ansi': ('data.html#_ansi', 'portrait_gan/data.py'),
                                    'portrait_gan.data._append_lines': ('data.html#_append_lines', 'portrait_gan/data.py'),
                                    'portrait_gan.data._background': ('data.html#_background', 'portrait_gan/data.py'),
                                    'portrait_gan.data._cache_photos': ('data.html#_cache_photos', 'portrait_gan/data.py'),

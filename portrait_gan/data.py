@@ -362,6 +362,12 @@ def _manifest(path: Path) -> list[tuple[str, str]]:
     raise ValueError(f"{path}: its first line must name the columns file and group, and is {lines[0].strip()[:60] if lines else ''!r}; "
                      "mend it, or take it out of the way")
 
+def _ansi(text: str) -> str:
+    "What is no UTF-8 as Windows means it: Excel's \"CSV\", if it is not its \"CSV UTF-8\"."
+    try: text.encode()
+    except UnicodeEncodeError: return text.encode(errors="surrogateescape").decode("cp1252", "replace")
+    return text
+
 def _spelled(path: str | Path) -> str:
     "One spelling of a path, whatever system wrote it."
     return unicodedata.normalize("NFC", os.path.abspath(str(path).replace("\\", "/")))
@@ -387,11 +393,10 @@ def find_groups(
     for path in sorted(p for p in (*src.parent.glob("*"), *src.rglob("*")) if p.name.lower() in _MANIFESTS and p.is_file()):
         fits, misfits = set(), []
         for name, group in _manifest(path):
-            ansi = name.encode(errors="surrogateescape").decode("cp1252", "replace")  # Excel's "CSV" that is not its "CSV UTF-8"
-            file = next((here[s] for s in (_spelled(path.parent/n) for n in (name, ansi)) if s in here), None)
-            if file: told[file].append(group); fits.add(file)
+            file = next((here[s] for s in (_spelled(path.parent/n) for n in (name, _ansi(name))) if s in here), None)
+            if file: told[file].append(_ansi(group)); fits.add(file)
             elif not (path.parent/name).is_file(): misfits.append(name)  # else it speaks of other folders too
-        below = [f for f in files if (src/f).is_relative_to(path.parent)]
+        below = [f for f in files if (src/f).is_relative_to(path.parent) and Path(f).name.lower() not in _MANIFESTS]
         if misfits and len(fits) < len(below):
             line = (f"{path} names {len(fits)} of the {len(below)} files here; {len(misfits)} that it names are not there "
                     f"({misfits[0]}), others it does not name ({next(f for f in below if f not in fits)})")
@@ -478,15 +483,15 @@ def _align(a, b, theta, steps):
 # %% ../nbs/00b_data.ipynb #00-d10
 _WINDOWS = torch.tensor([[[-side if mirrored else side, 0, 2*x + side - 1], [0, side, 2*y + side - 1]] for mirrored in (False, True)
                          for y, x, side in ((0, 0, 1), (.075, .075, .85), (0, 0, .85), (0, .15, .85), (.15, 0, .85), (.15, .15, .85))])
-_STAGES = (16, 2, .7, .3), (32, 3, .65, .35), (64, 3, ALIKE, ALIKE_NEIGHBOURS)  # side, steps, least likeness, of neighbours
+_STAGES = (16, .6, .3), (32, .6, .35), (64, ALIKE, ALIKE_NEIGHBOURS)  # side, least likeness there, the same of neighbours
 
-def _candidates(gray, new):
-    "Rows a, b, window of b: of each picture from number `new` on, up to sixteen before it that look alike at 8 x 8."
+def _candidates(gray, new, near):
+    "Pairs (2,M), `near` and of each from number `new` on the sixteen before it most alike at 8 x 8; three maps (3,M,2,3) to start from."
     def vectors(window):
         parts = [_place(F.avg_pool2d(t, 2), window.expand(len(t), 2, 3))[0] for t in gray.split(1024)]
         x = F.avg_pool2d(torch.cat(parts), 4).flatten(1)
         return F.normalize(x - x.mean(1, keepdim=True))
-    seen, found = torch.stack([vectors(w) for w in _WINDOWS]), []
+    seen, pairs = torch.stack([vectors(w) for w in _WINDOWS]), [near]
     for i in progress(range(new, len(gray), 256), desc="compare"):
         j = min(i + 256, len(gray))
         best = seen[0, i:j] @ seen[0, :j].T
@@ -495,11 +500,12 @@ def _candidates(gray, new):
             torch.maximum(best, s[i:j] @ seen[0, :j].T, out=best)
         best, others = best.masked_fill(torch.arange(j) >= torch.arange(i, j)[:, None], 0).topk(min(16, j))
         a, k = torch.nonzero(best > .8).T
-        a, b = a + i, others[a, k]
-        window = torch.cat([(seen[0, a]*seen[:, b]).sum(-1), (seen[:, a]*seen[0, b]).sum(-1)]).argmax(0)
-        turned = window >= len(_WINDOWS)
-        found.append(torch.stack([a.where(~turned, b), b.where(~turned, a), window % len(_WINDOWS)]))
-    return torch.cat(found, 1)
+        pairs.append(torch.stack([a + i, others[a, k]]))
+    a, b = pairs = torch.cat(pairs, 1)
+    forth, back = (torch.stack([(seen[0, x]*s[y]).sum(1) for s in seen]) for x, y in ((a, b), (b, a)))
+    best = torch.cat([forth, back]).topk(3, 0).indices
+    inverse = torch.linalg.inv(torch.cat([_WINDOWS, torch.tensor([[[0, 0, 1.]]]).expand(len(_WINDOWS), 1, 3)], 1))[:, :2]
+    return pairs, torch.cat([_WINDOWS, inverse])[best]
 
 # %% ../nbs/00b_data.ipynb #00-d11
 def find_alike(
@@ -510,22 +516,24 @@ def find_alike(
     "Copies, crops, mirrored ones and shots in a row, by details and colour of small pictures after aligning them."
     if new >= len(thumbs): return []
     gray, colour = _planes(thumbs)
-    near = torch.tensor([*neighbours], dtype=torch.long).reshape(-1, 2)
-    near = near[(near >= new).any(1)].T
-    far = _candidates(gray, new)
-    a, b, window = torch.cat([far, F.pad(near, (0, 0, 0, 1))], 1)
-    theta, is_near = _WINDOWS[window], torch.arange(len(a)) >= far.shape[1]
-    for side, steps, least, least_near in _STAGES:
-        if not len(a): break
+    near = torch.tensor([p for p in neighbours if max(p) >= new], dtype=torch.long).reshape(-1, 2).T
+    (a, b), starts = _candidates(gray, new, near)
+    is_near, theta = torch.arange(len(a)) < near.shape[1], starts[0]
+    def aligned(theta, side):
         at = F.avg_pool2d(gray, 64//side)
-        done = [_align(at[a[k:k + 512]], at[b[k:k + 512]], theta[k:k + 512], steps) for k in range(0, len(a), 512)]
-        theta, like = (torch.cat(x) for x in zip(*done, strict=True))
+        done = [_align(at[a[k:k + 512]], at[b[k:k + 512]], theta[k:k + 512], 3) for k in range(0, len(a), 512)]
+        return (torch.cat(x) for x in zip(*done, strict=True))
+    for side, least, least_near in _STAGES:
+        if not len(a): return []
+        if side == 16:  # whichever start leads further
+            tried = [torch.stack(x) for x in zip(*(aligned(s, side) for s in starts), strict=True)]
+            theta, like = (x[tried[1].argmax(0), torch.arange(len(a))] for x in tried)
+        else: theta, like = aligned(theta, side)
         keep = like > torch.where(is_near, least_near, least)
         a, b, theta, is_near, like = a[keep], b[keep], theta[keep], is_near[keep], like[keep]
     if not len(a): return []
     keep = (like > ALIKE_ANYWAY) | (_correlation(colour[a], *_place(colour[b], theta)) > ALIKE_COLOUR)
-    a, b = a[keep], b[keep]
-    return sorted({(min(p), max(p)) for p in zip(a.tolist(), b.tolist(), strict=True)})
+    return sorted({(min(p), max(p)) for p in zip(a[keep].tolist(), b[keep].tolist(), strict=True)})
 
 # %% ../nbs/00b_data.ipynb #00-d13
 def _neighbours(files: list[str], taken: list[str | None]) -> list[tuple[int, int]]:
