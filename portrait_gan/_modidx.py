@@ -325,6 +325,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'portrait_gan.photo.as_image': ('photo.html#as_image', 'portrait_gan/photo.py'),
                                     'portrait_gan.photo.color_spread': ('photo.html#color_spread', 'portrait_gan/photo.py'),
                                     'portrait_gan.photo.eight_bits': ('photo.html#eight_bits', 'portrait_gan/photo.py'),
+                                    'portrait_gan.photo.lost_as_image': ('photo.html#lost_as_image', 'portrait_gan/photo.py'),
                                     'portrait_gan.photo.photo_errors': ('photo.html#photo_errors', 'portrait_gan/photo.py'),
                                     'portrait_gan.photo.read_pages': ('photo.html#read_pages', 'portrait_gan/photo.py'),
                                     'portrait_gan.photo.read_photo': ('photo.html#read_photo', 'portrait_gan/photo.py'),

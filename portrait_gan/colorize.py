@@ -9,6 +9,8 @@ __all__ = ['Picture', 'Colorizer', 'check_values']
 import math
 import os
 import re
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,10 +21,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .checkpoint import find_checkpoint
-from .data import read_photo, to_rgb
 from .export import OnnxGenerator, cached_onnx
 from .generator import CONFIG, EMA_WEIGHTS, WEIGHTS, best_device, join_lab, lightness, load_generator, predict_ab, save_generator
 from .lab import AB_SCALE
+from .photo import Photo, as_image, eight_bits, lost_as_image, read_pages, to_rgb
 
 # %% ../nbs/06_colorize.ipynb #06-013
 def _fetch(path: str | Path) -> str | Path:
@@ -33,7 +35,7 @@ def _fetch(path: str | Path) -> str | Path:
         raise FileNotFoundError(f"{path}: no such path here, and the Hugging Face hub did not give it ({type(e).__name__})") from e
 
 # %% ../nbs/06_colorize.ipynb #06-014
-Picture = str | Path | Image.Image | np.ndarray  # a file, a Pillow picture of any mode, or uint8 (H,W) or (H,W,3)
+Picture = str | Path | Image.Image | np.ndarray | Photo  # a file, a Pillow picture of any mode, uint8 or uint16 (H,W) or (H,W,3), a Photo
 
 
 class Colorizer(ModelHubMixin, library_name="portrait_gan", tags=["image-colorization", "pix2pix"]):
@@ -87,13 +89,21 @@ class Colorizer(ModelHubMixin, library_name="portrait_gan", tags=["image-coloriz
         size: int | None = None,  # short side the network works at, in pixels; none: what it was trained for
         saturation: float = 1.0,  # factor on a*b*: 0 is grey, 1 as predicted
         tta: bool = False,  # average with the prediction for the mirrored photo
-    ) -> Image.Image | list[Image.Image]:  # RGB, upright, of the photo's size and with its L*
-        "Colour photos at their own resolution; raises PhotoError for a bad file and ValueError for bad values."
+    ) -> Image.Image | Photo | list:  # RGB, upright, of the photo's size and with its L*; for a Photo a Photo, with all that it has
+        """Colour photos at their own resolution; raises PhotoError for a bad file and ValueError for bad values.
+
+        A Pillow picture has eight bits and here no transparency: what a file has beyond that is warned of; its EXIF, resolution
+        and profile are in `info`, for `save(path, **picture.info)`. `colorize_files` and a Photo of `read_pages` keep all."""
         check_values(size, saturation)
         if isinstance(photo, list): return [self.colorize(p, size, saturation, tta) for p in photo]
-        if isinstance(photo, str | os.PathLike): photo = read_photo(photo)
-        elif isinstance(photo, Image.Image): photo = to_rgb(photo)
-        return Image.fromarray(join_lab(*self.predict([np.asarray(photo)], size, tta), saturation))
+        def colored(pixels, dtype): return join_lab(*self.predict([pixels], size, tta), saturation, dtype)
+        if isinstance(photo, Photo): return replace(photo, pixels=colored(photo.pixels, photo.pixels.dtype))
+        if isinstance(photo, str | os.PathLike):
+            given = next(read_pages(photo))
+            lost = lost_as_image(given) + [given.left_out]*bool(given.left_out) + [f"the first of its {given.pages} pictures"]*(given.pages > 1)
+            if lost: warnings.warn(f"{photo}: {'; '.join(lost)}", stacklevel=2)
+            return as_image(replace(given, pixels=colored(given.pixels, np.uint8), alpha=None if given.alpha is None else eight_bits(given.alpha)))
+        return Image.fromarray(colored(np.asarray(to_rgb(photo) if isinstance(photo, Image.Image) else photo), np.uint8))
 
     def _save_pretrained(self, save_directory: Path):
         "What `save_pretrained` and `push_to_hub` of ModelHubMixin write, beside the card; raises ValueError for an ONNX model."

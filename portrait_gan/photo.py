@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'SRGB', 'GRAY_BELOW', 'HAS_ALPHA', 'HAS_EXIF', 'HAS_DPI', 'Photo', 'eight_bits', 'PhotoError',
-           'photo_errors', 'as_image', 'upright', 'to_rgb', 'read_pages', 'read_photo', 'color_spread', 'write_pages']
+           'photo_errors', 'as_image', 'lost_as_image', 'upright', 'to_rgb', 'read_pages', 'read_photo', 'color_spread',
+           'write_pages']
 
 # %% ../nbs/00a_photo.ipynb #0p-003
 import io
@@ -266,6 +267,16 @@ def as_image(
     if photo.exif is not None: im.info["exif"] = _exif_bytes(photo.exif)
     if photo.dpi: im.info["dpi"] = photo.dpi
     return im
+
+def lost_as_image(
+    photo: Photo,
+    has_alpha: bool = False,  # whether transparency is kept
+) -> list[str]:  # in words; empty: nothing
+    "What eight bits cannot hold of a photo's pixels."
+    lost = [f"only 8 of its {photo.bits or 16} bits"] if photo.pixels.dtype == np.uint16 else []
+    if photo.alpha is not None and not has_alpha and photo.alpha.min() < np.iinfo(photo.alpha.dtype).max:
+        lost.append("white where it was transparent")
+    return lost
 
 def _on_white(im: Image.Image, alpha: np.ndarray) -> Image.Image:
     im.putalpha(Image.fromarray(alpha))
@@ -681,15 +692,13 @@ def _write_first(file: BinaryIO, photo: Photo, kind: str, quality: int) -> list[
     lost = []
     if kind == "PNG": _write_png(file, photo)
     else:
-        if photo.pixels.dtype == np.uint16: lost.append(f"only 8 of its {photo.bits or 16} bits")
+        lost += lost_as_image(photo, kind in HAS_ALPHA)
         if photo.exif is not None and kind not in HAS_EXIF: lost.append("without its EXIF")
         if photo.dpi and kind not in HAS_DPI | HAS_EXIF: lost.append("without its resolution")
         im = Image.fromarray(eight_bits(photo.pixels))
         if photo.alpha is not None:
             if kind in HAS_ALPHA: im.putalpha(Image.fromarray(eight_bits(photo.alpha)))
-            else:
-                if photo.alpha.min() < np.iinfo(photo.alpha.dtype).max: lost.append("white where it was transparent")
-                im = _on_white(im, eight_bits(photo.alpha))
+            else: im = _on_white(im, eight_bits(photo.alpha))
         options = dict(JPEG=dict(subsampling=0), AVIF=dict(subsampling="4:4:4"), HEIF=dict(chroma=444),
                        WEBP=dict(lossless=True, exact=True) if photo.lossless else {}).get(kind, {})
         if photo.dpi: options["dpi"] = photo.dpi
