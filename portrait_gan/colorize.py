@@ -100,7 +100,7 @@ class Colorizer(ModelHubMixin, library_name="portrait_gan", tags=["image-coloriz
         if isinstance(photo, Photo): return replace(photo, pixels=colored(photo.pixels, photo.pixels.dtype))
         if isinstance(photo, str | os.PathLike):
             given = next(read_pages(photo))
-            lost = lost_as_image(given) + [given.left_out]*bool(given.left_out) + [f"the first of its {given.pages} pictures"]*(given.pages > 1)
+            lost = lost_as_image(given) + [given.left_out]*bool(given.left_out) + [f"only the first of its {given.pages} pictures"]*(given.pages > 1)
             if lost: warnings.warn(f"{photo}: {'; '.join(lost)}", stacklevel=2)
             return as_image(replace(given, pixels=colored(given.pixels, np.uint8), alpha=None if given.alpha is None else eight_bits(given.alpha)))
         return Image.fromarray(colored(np.asarray(to_rgb(photo) if isinstance(photo, Image.Image) else photo), np.uint8))

@@ -69,7 +69,10 @@ def photo_errors(
     "Whatever goes wrong with a photo's file becomes a PhotoError: one line that names the file and what is wrong."
     try: yield
     except PhotoError: raise
-    except UnidentifiedImageError: raise PhotoError(f"{path}: not an image that Pillow can read") from None
+    except UnidentifiedImageError:
+        heic = Path(path).suffix.lower() in (".heic", ".heif") and "HEIF" not in Image.OPEN
+        hint = ", or one of a telephone: pip install \"portrait-gan[heic]\" reads those"*heic
+        raise PhotoError(f"{path}: not an image that Pillow can read{hint}") from None
     except Image.DecompressionBombError:  # at twice its limit, whatever ours is
         raise PhotoError(f"{path}: more than {min(max_pixels, 2*Image.MAX_IMAGE_PIXELS):,} pixels") from None
     except FileNotFoundError: raise PhotoError(f"{path}: no such file") from None
@@ -182,7 +185,7 @@ def _photo(
     if white_is_zero: color = ~color
     if multiplied and alpha is not None:
         full, a = np.iinfo(alpha.dtype).max, alpha.reshape(*alpha.shape, *[1]*(color.ndim - 2)).astype(np.uint32)
-        color = np.minimum((color*np.uint32(full) + a//2)//np.maximum(a, 1), full).astype(color.dtype)
+        color = np.minimum((color.astype(np.uint32)*full + a//2)//np.maximum(a, 1), full).astype(color.dtype)
     pixels, ignored = _to_srgb(_turn(color, orientation), space, icc)
     if space == "lab" and bits <= 8: pixels = eight_bits(pixels)
     if alpha is not None: alpha = _turn(alpha, orientation)
@@ -254,7 +257,7 @@ def _by_pillow(im: Image.Image, icc: bytes | None, orientation: int = 1) -> Phot
 
 def _lab(L: np.ndarray, ab: np.ndarray) -> np.ndarray:
     "CIELAB as floats of whole numbers: (H,W,3) each, of which the first channel counts, and the others; source: TIFF 6.0, section 23."
-    return np.concatenate([L[..., :1]*np.float32(100/np.iinfo(L.dtype).max), ab[..., 1:]/np.float32(256**(L.itemsize - 1))], 2)
+    return np.concatenate([L[..., :1]*(100/np.iinfo(L.dtype).max), ab[..., 1:]/256**(L.itemsize - 1)], 2).astype(np.float32)
 
 # %% ../nbs/00a_photo.ipynb #0p-p12
 def as_image(

@@ -130,7 +130,8 @@ for compression in ("lzw", "packbits", "deflate", "jpeg"):
 case("fax.tif", like=np.asarray(dots("1").convert("L")))(lambda path: dots("1").save(path, compression="group4"))
 case("profile.png", like=ENCODED)(lambda path: Image.fromarray(GRAY).save(path, icc_profile=imagecodecs.cms_profile("gray", gamma=1.)))
 case("srgb.jpg")(lambda path: dots("RGB").save(path, icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()))
-case("bad_profile.jpg", note="without its colour profile, which is damaged or does not fit")(lambda path: dots("RGB").save(path, icc_profile=b"this is no profile"*20))
+case("bad_profile.jpg", note="without its colour profile, which is damaged or does not fit")(
+    lambda path: dots("RGB").save(path, icc_profile=b"this is no profile"*20))
 saved("progressive.jpg", GRAY, progressive=True)
 saved("black.png", 0*GRAY)
 saved("white.png", 0*GRAY + 255)
