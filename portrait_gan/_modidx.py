@@ -290,6 +290,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'portrait_gan.photo._cms': ('photo.html#_cms', 'portrait_gan/photo.py'),
                                     'portrait_gan.photo._decode': ('photo.html#_decode', 'portrait_gan/photo.py'),
                                     'portrait_gan.photo._deep': ('photo.html#_deep', 'portrait_gan/photo.py'),
+                                    'portrait_gan.photo._deep_jpeg': ('photo.html#_deep_jpeg', 'portrait_gan/photo.py'),
                                     'portrait_gan.photo._describing': ('photo.html#_describing', 'portrait_gan/photo.py'),
                                     'portrait_gan.photo._directories': ('photo.html#_directories', 'portrait_gan/photo.py'),
                                     'portrait_gan.photo._dpi': ('photo.html#_dpi', 'portrait_gan/photo.py'),

@@ -402,6 +402,14 @@ def _embedded_profile(im: Image.Image, data: bytes) -> bytes | None:
         return data[14 + at:14 + at + size]
     return im.info.get("icc_profile")
 
+def _deep_jpeg(data: bytes) -> np.ndarray:
+    "A JPEG of more than eight bits, by a decoder that tells no warnings; raises EOFError when some of the picture is lost."
+    pixels, end = imagecodecs.jpeg8_decode(data), data.rfind(b"\xff\xd9", data.rfind(b"\xff\xda"))
+    # one that is whole takes nothing of what is put in before its end
+    longer = data[:end if end > 0 else len(data)] + b"\x55"*999 + b"\xff\xd9"
+    if not np.array_equal(pixels, imagecodecs.jpeg8_decode(longer)): raise EOFError("it ends too early")
+    return pixels
+
 def _deep(im: Image.Image, data: bytes) -> tuple[np.ndarray, int] | None:
     "Values of more than eight bits, where Pillow has only eight, and how many bits they have."
     if im.format == "AVIF" and (found := re.search(rb"av1C..(.)", data[:2**16], re.DOTALL)) and found[1][0] & 64:  # AV1-ISOBMFF, 2.3.3
@@ -411,7 +419,7 @@ def _deep(im: Image.Image, data: bytes) -> tuple[np.ndarray, int] | None:
         if (bits := found[1][0] % 128 + 1) > 8: return imagecodecs.jpeg2k_decode(data[found.start():]), bits
     if im.format == "HEIF" and (bits := im.info.get("bit_depth") or 8) > 8:
         return np.asarray(pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)) >> 16 - bits, bits
-    if im.format in ("JPEG", "MPO") and (at := _jpeg_bits_at(data)) and data[at] > 8: return imagecodecs.jpeg8_decode(data), data[at]
+    if im.format in ("JPEG", "MPO") and (at := _jpeg_bits_at(data)) and data[at] > 8: return _deep_jpeg(data), data[at]
     return None
 
 def _is_lossless_webp(data: bytes) -> bool:

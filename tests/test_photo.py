@@ -572,6 +572,11 @@ def test_jpeg_of_twelve_bits(tmp_path, bits, color):
     photo = read(tmp_path/"x.jpg")
     same(photo, np.rot90(PIXELS[color], -1), 8)
     assert photo.pixels.dtype == np.uint16 and photo.bits == 12 and photo.exif[ExifTags.Base.Artist] == "Ada"
+    for lost in (data[:-202], data[:-202] + data[-2:]):
+        (tmp_path/"x.jpg").write_bytes(lost)
+        with pytest.raises(PhotoError, match="x.jpg: damaged or cut off"): read_photo(tmp_path/"x.jpg")
+    (tmp_path/"x.jpg").write_bytes(data[:-2])
+    same(next(read_pages(tmp_path/"x.jpg")), PIXELS[color], 8)
 
 
 def test_jpeg_pixels_are_those_of_pillow(tmp_path):
@@ -666,6 +671,18 @@ def test_bitmap_with_a_profile(tmp_path):
     assert len(v5) == 124
     (tmp_path/"x.bmp").write_bytes(b"BM" + struct.pack("<IHHI", 14 + 124 + len(rows) + len(icc), 0, 0, 138) + v5 + rows + icc)
     same(read(tmp_path/"x.bmp"), srgb(GRAY/255))
+
+
+@pytest.mark.parametrize("name, options", [
+    ("x.gif", {}), ("x.bmp", {}), ("x.tga", {}), ("x.tga", dict(compression="tga_rle")), ("x.webp", {}), ("x.webp", dict(lossless=True)),
+    ("x.avif", {}), ("x.jp2", {}), ("x.ppm", {})])
+def test_what_was_cut_off_is_refused(tmp_path, name, options):
+    "In every format; none fills what is lost with grey."
+    Image.fromarray(NOISE).convert("P" if name == "x.gif" else "RGB").save(tmp_path/name, **options)
+    data = (tmp_path/name).read_bytes()
+    for share in (.5, .95):
+        (tmp_path/name).write_bytes(data[:int(share*len(data))])
+        with pytest.raises(PhotoError, match=name): list(read_pages(tmp_path/name))
 
 
 # damage to lists and lengths
