@@ -8,6 +8,8 @@ __all__ = ['Picture', 'Colorizer', 'check_values']
 # %% ../nbs/06_colorize.ipynb #06-003
 import os
 import re
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +19,7 @@ from PIL import Image
 from .checkpoint import find_checkpoint
 from .export import OnnxGenerator, cached_onnx
 from .files import say
-from .photo import read_photo, to_rgb
+from .photo import Photo, as_image, eight_bits, lost_as_image, read_pages, to_rgb
 from .pixels import join_lab, lightness, shrink
 from .pretrained import CONFIG, EMA_WEIGHTS, LITE, WEIGHTS, best_device, find_weights, load_weights
 
@@ -43,7 +45,7 @@ def _fetch(path: str | Path) -> str | Path:
     return folder
 
 # %% ../nbs/06_colorize.ipynb #06-014
-Picture = str | Path | Image.Image | np.ndarray  # a file, a Pillow picture of any mode, or uint8 (H,W) or (H,W,3)
+Picture = str | Path | Image.Image | np.ndarray | Photo  # a file, a Pillow picture of any mode, uint8 or uint16 (H,W) or (H,W,3), a Photo
 
 
 class Colorizer:
@@ -111,13 +113,21 @@ class Colorizer:
         size: int | None = None,  # short side the network works at, in pixels; none: what it was trained for
         saturation: float = 1.0,  # factor on a*b*: 0 is grey, 1 as predicted
         tta: bool = False,  # average with the prediction for the mirrored photo
-    ) -> Image.Image | list[Image.Image]:  # RGB, upright, of the photo's size and with its L*
-        "Colour photos at their own resolution; raises PhotoError for a bad file and ValueError for bad values."
+    ) -> Image.Image | Photo | list:  # RGB, upright, of the photo's size and with its L*; for a Photo a Photo, with all that it has
+        """Colour photos at their own resolution; raises PhotoError for a bad file and ValueError for bad values.
+
+        A Pillow picture has eight bits and here no transparency: what a file has beyond that is warned of; its EXIF, resolution
+        and profile are in `info`, for `save(path, **picture.info)`. `colorize_files` and a Photo of `read_pages` keep all."""
         check_values(size, saturation)
         if isinstance(photo, list): return [self.colorize(p, size, saturation, tta) for p in photo]
-        if isinstance(photo, str | os.PathLike): photo = read_photo(photo)
-        elif isinstance(photo, Image.Image): photo = to_rgb(photo)
-        return Image.fromarray(join_lab(*self.predict([np.asarray(photo)], size, tta), saturation))
+        def colored(pixels, dtype): return join_lab(*self.predict([pixels], size, tta), saturation, dtype)
+        if isinstance(photo, Photo): return replace(photo, pixels=colored(photo.pixels, photo.pixels.dtype))
+        if isinstance(photo, str | os.PathLike):
+            given = next(read_pages(photo))
+            lost = lost_as_image(given) + [given.left_out]*bool(given.left_out) + [f"only the first of its {given.pages} pictures"]*(given.pages > 1)
+            if lost: warnings.warn(f"{photo}: {'; '.join(lost)}", stacklevel=2)
+            return as_image(replace(given, pixels=colored(given.pixels, np.uint8), alpha=None if given.alpha is None else eight_bits(given.alpha)))
+        return Image.fromarray(colored(np.asarray(to_rgb(photo) if isinstance(photo, Image.Image) else photo), np.uint8))
 
     def save_pretrained(self, save_directory: str | Path, **options):
         "Write weights, settings and a card; options as of huggingface_hub's ModelHubMixin; raises ValueError for an ONNX model."

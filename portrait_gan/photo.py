@@ -4,33 +4,35 @@
 
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'SRGB', 'HAS_ALPHA', 'HAS_EXIF', 'HAS_DPI', 'GRAY_BELOW', 'PhotoError', 'upright', 'to_rgb',
-           'photo_errors', 'read_photo', 'Photo', 'eight_bits', 'read_pages', 'write_pages', 'color_spread',
-           'has_color']
+           'photo_errors', 'Photo', 'eight_bits', 'as_image', 'lost_as_image', 'read_pages', 'read_photo',
+           'write_pages', 'color_spread', 'has_color']
 
 # %% ../nbs/00a_photo.ipynb #0p-003
 import io
+import logging
 import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
 import imagecodecs
 import numpy as np
+import simplejpeg
 import tifffile
-from PIL import ExifTags, Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageError
-from skimage.color import rgb2lab
+from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its remarks name no path; what matters is told as a note or a problem
 
 # %% ../nbs/00a_photo.ipynb #00-016
 class PhotoError(ValueError):
     "A photo that cannot be used; the message is one line that names the file and the reason."
 
 MAX_PIXELS = 89_478_485  # Pillow's own limit, where it begins to warn of decompression bombs
-_SRGB = ImageCms.createProfile("sRGB")
 
 # %% ../nbs/00a_photo.ipynb #00-017
 try:
@@ -38,43 +40,187 @@ try:
     pillow_heif.register_heif_opener()
 except ImportError: pass
 
-# %% ../nbs/00a_photo.ipynb #00-018
-def _to_8bit(im: Image.Image) -> Image.Image:
-    "Modes of more than eight bits a value, brought to mode L by their range."
-    if not im.mode.startswith(("I", "F")): return im
-    x = np.asarray(im).astype(np.float64)
-    top = x.max(initial=0)
-    if im.mode == "F": x = x*255 if top <= 1 else x*(255/max(top, 255))
-    elif im.mode.startswith("I;16") or top > 255: x = x*(255/max(top if top > 65535 else 65535, 1))
-    return Image.fromarray(np.nan_to_num(x).round().clip(0, 255).astype(np.uint8))
-
 # %% ../nbs/00a_photo.ipynb #00-019
+_METHODS = dict(enumerate(("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"), 2))
+
 def upright(
     im: Image.Image,  # any Pillow picture
 ) -> Image.Image:  # the same, turned as its EXIF says
     "Pillow's `exif_transpose`, which writes all of the EXIF anew and fails at one wrong tag, with the orientation alone."
+    # turned TIFFs that Pillow maps into memory come out garbled; it maps none without a name
+    if (name := getattr(im, "filename", "")) and getattr(im, "tile", None): im.filename = ""
     im.load()
+    if name: im.filename = name
     try: turn = im.getexif().get(ExifTags.Base.Orientation)
     except Exception: return im  # damaged EXIF; the picture may be whole
-    if turn not in range(2, 9): return im
-    (turned := im.copy()).info = {k: v for k, v in im.info.items() if k in ("icc_profile", "transparency")}
-    exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = turn
-    turned.info["exif"] = exif.tobytes()
-    return ImageOps.exif_transpose(turned)
+    if turn not in _METHODS: return im
+    (turned := im.transpose(Image.Transpose[_METHODS[turn]])).info = {k: v for k, v in im.info.items() if k in ("icc_profile", "transparency")}
+    return turned
 
 def to_rgb(
     im: Image.Image,  # any Pillow picture
 ) -> Image.Image:  # mode RGB, upright, sRGB; transparent parts lie on white
     "Bring a picture of any mode to upright eight-bit sRGB."
-    icc = im.info.get("icc_profile")
-    im = _to_8bit(upright(im))
-    if "transparency" in im.info or im.mode in ("PA", "La", "LA", "RGBa"): im = im.convert("RGBA")
-    if icc and im.mode in ("RGB", "CMYK", "L"):
-        try: im = ImageCms.profileToProfile(im, ImageCms.ImageCmsProfile(io.BytesIO(icc)), _SRGB, outputMode="RGB")
-        except (ImageCms.PyCMSError, OSError, ValueError): pass  # a damaged profile: take the values as sRGB
-    if im.mode == "RGBA": im = Image.alpha_composite(Image.new("RGBA", im.size, "white"), im)
-    return im.convert("RGB")
+    return as_image(_by_pillow(upright(im), im.info.get("icc_profile")))
+
+# %% ../nbs/00a_photo.ipynb #0p-p16
+def _jpeg_bits_at(data: bytes) -> int:
+    "Where a JPEG says how many bits a sample has; 0: nowhere. Source: ITU-T T.81, B.2.2."
+    at = 2
+    while at + 4 < len(data) and data[at] == 0xFF:
+        if 0xC0 <= data[at + 1] <= 0xCF and data[at + 1] not in (0xC4, 0xC8, 0xCC): return at + 4
+        at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2:at + 4], "big")
+    return 0
+
+def _jpeg_pixels(data: bytes, space: str) -> tuple[np.ndarray | None, str]:  # (H,W,C), none where this decoder does not fit; a remark
+    "Decode a JPEG and listen to libjpeg's warnings; raises ValueError when some of the picture is lost."
+    try: return simplejpeg.decode_jpeg(data, space, strict=True), ""
+    except ValueError as e: warning = str(e)
+    if "Premature end of JPEG file" in warning:  # does the picture end, or only the mark after it lack?
+        pixels, remark = _jpeg_pixels(data + b"\xff\xd9", space)
+        return pixels, remark or "read although its end mark is lost"
+    if extra := re.search(r"(\d+) extraneous bytes before marker 0xd9", warning):
+        end = data.rfind(b"\xff\xd9")  # bytes that some cameras put before it; many different ones would be of the picture
+        if int(extra[1]) < 3 or len(set(data[end - int(extra[1]):end])) == 1: return None, "read although odd bytes stand before its end"
+    if re.match("Corrupt JPEG data: (?!bad ICC)|Inconsistent progression", warning): raise ValueError(warning)
+    return None, ""
+
+# %% ../nbs/00a_photo.ipynb #0p-p19
+def _chunk(name: bytes, data: bytes) -> bytes: return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+def _png_parts(data: bytes) -> tuple[bytes, bytes, bytes, str]:  # all that is sound; header, palette and key; packed pixels; a remark
+    "A PNG's chunks, checked, those that describe before those that paint; raises ValueError where one that paints is damaged."
+    at, sound, needed, pixels, bad, ended = 8, [data[:8]], [data[:8]], [], [], False
+    while at + 8 <= len(data) and not ended:
+        size, name = struct.unpack_from(">I4s", data, at)
+        body, checksum = data[at + 8:at + 8 + size], data[at + 8 + size:at + 12 + size]
+        cut, wrong = len(body) < size, len(checksum) == 4 and int.from_bytes(checksum, "big") != zlib.crc32(name + body)
+        at += size + 12
+        if name[:1].isupper() and (cut or wrong):  # what paints is written large (PNG specification, section 5.4)
+            raise ValueError(f"its {ascii(name.decode('latin-1'))} is {'cut off' if cut else 'damaged'}")
+        ended = name == b"IEND"
+        if cut or wrong: bad.append(ascii(name.decode("latin-1")))
+        elif name == b"IDAT": pixels.append(body)
+        elif not ended and (name not in (b"fcTL", b"fdAT") or not pixels):  # else it belongs to another picture
+            sound.append(_chunk(name, body))
+            if name in (b"IHDR", b"PLTE", b"tRNS"): needed.append(sound[-1])
+    remarks = [f"without its {', '.join(dict.fromkeys(bad))}, damaged"]*bool(bad) + ["read although its end mark is lost"]*(not ended)
+    painting = b"".join(pixels)
+    return b"".join([*sound, _chunk(b"IDAT", painting), _chunk(b"IEND", b"")]), b"".join(needed), painting, "; ".join(remarks)
+
+# %% ../nbs/00a_photo.ipynb #0p-p20
+_ADAM7 = (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)  # PNG specification, section 8.1
+
+def _png_pixels(head: bytes, painting: bytes) -> np.ndarray:
+    "Pixels by libpng, pass by pass where they are interlaced: over these it mutters on stderr."
+    def decoded(head, painting): return imagecodecs.png_decode(head + _chunk(b"IDAT", painting) + _chunk(b"IEND", b""))
+    if not head[28]: return decoded(head, painting)
+    width, height, bits, color = struct.unpack(">IIBB", head[16:26])
+    rows, out = memoryview(zlib.decompressobj().decompress(painting, 9*width*height + 8*height + 64)), None
+    for x, y, dx, dy in _ADAM7:
+        w, h = -((x - width)//dx), -((y - height)//dy)
+        if w <= 0 or h <= 0: continue
+        n = h*(1 + (w*bits*{0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color] + 7)//8)
+        part = decoded(head[:8] + _chunk(b"IHDR", struct.pack(">IIBB3x", w, h, bits, color)) + head[33:], zlib.compress(rows[:n], 1))
+        if out is None: out = np.zeros((height, width, *part.shape[2:]), part.dtype)
+        out[y::dy, x::dx], rows = part, rows[n:]
+    return out
+
+# %% ../nbs/00a_photo.ipynb #0p-p22
+_NETPBM = re.compile(rb"P[2356Ff]" + rb"(?:\s|#[^\n]*\n)+([-+.\w]+)"*3 + rb"\s")
+_PAM = re.compile(rb"P7\n(?:[^\n]*\n)*?ENDHDR\n")
+
+def _netpbm(path: Path, head: bytes, max_pixels: int) -> Photo | None:
+    "Maps of grey, colour or floats; Pillow reads some of them, with eight bits. None for other files. Source: netpbm.sourceforge.net/doc."
+    kind, found = head[:2], _NETPBM.match(head) or _PAM.match(head)
+    if not found: return None
+    if kind == b"P7":
+        lines = dict(line.split(None, 1) for line in found[0].splitlines() if len(line.split(None, 1)) == 2)
+        width, height, depth, top = (int(lines[k]) for k in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL"))
+    else: width, height, depth, top = int(found[1]), int(found[2]), 3 if kind in (b"P3", b"P6", b"PF") else 1, float(found[3])
+    _check_size(path, width, height, max_pixels)
+    real = kind in (b"PF", b"Pf")
+    dtype = np.dtype(("<f4" if top < 0 else ">f4") if real else np.uint8 if top < 256 else ">u2")
+    data, n = path.read_bytes(), width*height*depth
+    if kind in (b"P2", b"P3"): x = np.array(re.sub(rb"#[^\n]*", b"", data[found.end():]).split()[:n], int).clip(0, 65535)
+    else: x = np.frombuffer(data, dtype, n, found.end())
+    x = x.reshape(height, width, depth).astype(dtype.newbyteorder("="))
+    return _stacked(x[::-1] if real else x, top=None if real else int(top), bits=None if real else int(top).bit_length())
+
+# %% ../nbs/00a_photo.ipynb #0p-p23
+def _embedded_profile(im: Image.Image, data: bytes) -> bytes | None:
+    "The profile that Pillow found, or does not look for: of JPEG 2000 (ISO 15444-1, I.5.3.3) and of BMP's fifth version."
+    if im.format == "JPEG2000" and (at := data.find(b"colr", 0, 4096)) > 0 and data[at + 4] in (2, 3):
+        return data[at + 7:at - 4 + int.from_bytes(data[at - 4:at], "big")]
+    if im.format == "BMP" and data[14:18] == struct.pack("<I", 124) and data[70:74] == b"DEBM":
+        at, size = struct.unpack_from("<II", data, 126)
+        return data[14 + at:14 + at + size]
+    return im.info.get("icc_profile")
+
+def _deep_jpeg(data: bytes) -> np.ndarray:
+    "A JPEG of more than eight bits, by a decoder that tells no warnings; raises EOFError when some of the picture is lost."
+    pixels, end = imagecodecs.jpeg8_decode(data), data.rfind(b"\xff\xd9", data.rfind(b"\xff\xda"))
+    # one that is whole takes nothing of what is put in before its end
+    longer = data[:end if end > 0 else len(data)] + b"\x55"*999 + b"\xff\xd9"
+    if not np.array_equal(pixels, imagecodecs.jpeg8_decode(longer)): raise EOFError("it ends too early")
+    return pixels
+
+def _deep(im: Image.Image, data: bytes) -> tuple[np.ndarray, int] | None:
+    "Values of more than eight bits, where Pillow has only eight, and how many bits they have."
+    if im.format == "AVIF" and (found := re.search(rb"av1C..(.)", data[:2**16], re.DOTALL)) and found[1][0] & 64:  # AV1-ISOBMFF, 2.3.3
+        return imagecodecs.avif_decode(data, 0), 12 if found[1][0] & 32 else 10
+    if im.format == "JPEG2000" and (found := re.search(rb"\xff\x4f\xff\x51.{38}(.)", data[:2**16], re.DOTALL)):  # ISO 15444-1, A.5.1
+        # without its box, in which this decoder would obey a profile by itself
+        if (bits := found[1][0] % 128 + 1) > 8: return imagecodecs.jpeg2k_decode(data[found.start():]), bits
+    if im.format == "HEIF" and (bits := im.info.get("bit_depth") or 8) > 8:
+        return np.asarray(pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)) >> 16 - bits, bits
+    if im.format in ("JPEG", "MPO") and (at := _jpeg_bits_at(data)) and data[at] > 8: return _deep_jpeg(data), data[at]
+    return None
+
+def _is_lossless_webp(data: bytes) -> bool:
+    "Whether a still picture is stored as VP8L; source: RFC 9649."
+    at = 12
+    while at + 8 <= len(data) and data[at:at + 4] != b"VP8L": at += 8 + (size := int.from_bytes(data[at + 4:at + 8], "little")) + size % 2
+    return data[:4] == b"RIFF" and data[at:at + 4] == b"VP8L"
+
+# %% ../nbs/00a_photo.ipynb #0p-p24
+def _decode(im: Image.Image, data: bytes, **options) -> Photo:
+    "The pixels of an open picture, by the decoder that loses least."
+    if deep := _deep(im, data): return _stacked(deep[0], "cmyk"*(im.mode == "CMYK"), top=2**deep[1] - 1, bits=deep[1], **options)
+    remark = ""
+    if im.format in ("JPEG", "MPO") and (space := dict(L="GRAY", RGB="RGB", CMYK="CMYK").get(im.mode)):
+        pixels, remark = _jpeg_pixels(data, space)
+        if pixels is not None: return _stacked(255 - pixels if space == "CMYK" else pixels, "cmyk"*(space == "CMYK"), remark, **options)
+    photo = _by_pillow(im, **options)
+    photo.left_out = "; ".join(filter(None, (remark, photo.left_out)))
+    if im.format in ("TGA", "BMP") and photo.alpha is not None and not photo.alpha.any(): photo.alpha = None  # room that was never filled
+    return photo
+
+def _one_picture(path: Path, head: bytes, max_pixels: int) -> Photo:
+    "The first picture of anything but a TIFF."
+    if photo := _netpbm(path, head, max_pixels): return photo
+    source, data, header, notes = path, b"", b"", []
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        data, header, painting, remark = _png_parts(path.read_bytes())
+        source, notes = io.BytesIO(data), [remark]
+    elif head.startswith(b"\xff\xd8"):  # Pillow decodes none without an end, and opens none of twelve bits
+        data = path.read_bytes()
+        at = _jpeg_bits_at(data)
+        source = io.BytesIO((data[:at] + b"\x08" + data[at + 1:] if at else data) + b"\xff\xd9")
+    with Image.open(source) as im:
+        _check_size(path, *im.size, max_pixels)
+        data = data or path.read_bytes()
+        try: exif = Image.Image.getexif(im) if header else im.getexif()  # Pillow decodes a whole PNG in search of EXIF behind the pixels
+        except Exception: exif, notes = Image.Exif(), [*notes, "without its EXIF, which is damaged"]
+        turn = exif.get(ExifTags.Base.Orientation, 1)
+        invented = im.format in ("JPEG", "MPO") and not im.info.get("jfif_unit")  # by Pillow, where EXIF names none
+        dpi = None if invented else im.info.get("dpi")
+        dpi = _dpi(*dpi, 2, turn) if dpi else _dpi(exif.get(_X), exif.get(_Y), exif.get(_UNIT, 2), turn)
+        exif, bad = _describing(exif)
+        options = dict(icc=_embedded_profile(im, data), orientation=turn)
+        photo = _stacked(_png_pixels(header, painting), **options) if header else _decode(im, data, **options)
+        return replace(photo, exif=exif, dpi=dpi, pages=getattr(im, "n_frames", 1), lossless=_is_lossless_webp(data),
+                       left_out="; ".join(filter(None, [*notes, photo.left_out, bad])))
 
 # %% ../nbs/00a_photo.ipynb #00-020
 @contextmanager
@@ -85,7 +231,10 @@ def photo_errors(
     "Whatever goes wrong with a photo's file becomes a PhotoError: one line that names the file and what is wrong."
     try: yield
     except PhotoError: raise
-    except UnidentifiedImageError: raise PhotoError(f"{path}: not an image that Pillow can read") from None
+    except UnidentifiedImageError:
+        heic = Path(path).suffix.lower() in (".heic", ".heif") and "HEIF" not in Image.OPEN
+        hint = ", or one of a telephone: pip install \"portrait-gan[heic]\" reads those"*heic
+        raise PhotoError(f"{path}: not an image that Pillow can read{hint}") from None
     except Image.DecompressionBombError:  # at twice its limit, whatever ours is
         raise PhotoError(f"{path}: more than {min(max_pixels, 2*Image.MAX_IMAGE_PIXELS):,} pixels") from None
     except FileNotFoundError: raise PhotoError(f"{path}: no such file") from None
@@ -93,15 +242,35 @@ def photo_errors(
     except Exception as e:  # Pillow raises almost anything on damaged bytes
         raise PhotoError(f"{path}: damaged or cut off ({' '.join(str(e).split())[:120]})") from e
 
-def read_photo(
-    path: str | Path,  # an image file; of an animation or a multi-page file the first frame is taken
-    max_pixels: int = MAX_PIXELS,  # refuse larger pictures: a few kB can unpack to many GB
-) -> Image.Image:  # mode RGB, upright, sRGB
-    "Read and fully decode one photo; raises PhotoError."
-    with photo_errors(path, max_pixels), Image.open(path) as im:
-        if im.width*im.height > max_pixels: raise PhotoError(f"{path}: {im.width} × {im.height} is more than {max_pixels:,} pixels")
-        im.load()
-        return to_rgb(im)
+def _check_size(path: Path, width: int, height: int, max_pixels: int):
+    if width*height > max_pixels: raise PhotoError(f"{path}: {width} × {height} is more than {max_pixels:,} pixels")
+
+# %% ../nbs/00a_photo.ipynb #0p-p05
+def _whole_range(
+    x: np.ndarray,  # values as stored: integers or floats of any size
+    top: int,  # the largest that an integer can have
+) -> tuple[np.ndarray, str]:  # uint8 or uint16, of its whole range; what was done beyond counting bits, in words
+    "Values of any type as those of a photo; raises ValueError when there is no number among them."
+    if x.dtype.kind == "u" and top <= 65535:
+        kind = np.uint8 if top <= 255 else np.uint16
+        full = np.iinfo(kind).max
+        if top == full: return x.astype(kind, copy=False), ""
+        return ((np.minimum(x, top).astype(np.uint32)*full + top//2)//top).astype(kind), ""
+    real = x.dtype.kind == "f"
+    values = x[np.isfinite(x)] if real else x.ravel()
+    if not values.size: raise ValueError("no number in it")
+    # one value in a thousand may lie anywhere, and at least one
+    low, high = (float(np.percentile(values, q, method=m)) for q, m in ((.1, "higher"), (99.9, "lower")))
+    usual = (1., 255., 65535.) if real else sorted({float(w) for w in (255, 65535, top) if w <= top})
+    white = next((w for w in usual if high <= w and (w == usual[0] or high > w/8)), high)
+    black = 0 if low >= -white/8 else -white - (not real) if white in usual and -low <= white + 1 else low
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = (x.astype(np.float64 if x.dtype.itemsize > 4 else np.float32) - np.float32(black))*np.float32(65535/(white - black))
+        wild = x.size - int(((scaled > -1) & (scaled < 65536)).sum())
+    said = [f"only 16 of its {8*x.dtype.itemsize} bits"]*(x.dtype.itemsize > 2 and (real or white > 65535))
+    if (black, white) != (0, 1 if real else float(top)) or x.dtype.kind == "i": said.append(f"{black:g} taken as black and {white:g} as white")
+    if wild: said.append(f"{wild} value{'s'*(wild > 1)} beyond black and white, or no number{'s'*(wild > 1)}")
+    return np.nan_to_num(scaled, nan=0, posinf=65535, neginf=0).clip(0, 65535).round().astype(np.uint16), "; ".join(said)
 
 # %% ../nbs/00a_photo.ipynb #0p-008
 @dataclass
@@ -112,7 +281,9 @@ class Photo:
     exif: Image.Exif | None = None  # without orientation; none: the file had none
     dpi: tuple[float, float] | None = None  # pixels per inch, horizontal and vertical
     pages: int = 1  # pictures in the file
-    left_out: str = ""  # what this picture had in the file and lacks here, in words
+    left_out: str = ""  # what this picture had in the file and lacks here, and what was done to read it, in words
+    bits: int = 0  # of a value in the file, where that is less than `pixels` could hold; 0: all of them
+    lossless: bool = False  # stored without loss in a format that mostly loses (WebP)
 
 # %% ../nbs/00a_photo.ipynb #0p-009
 def eight_bits(
@@ -131,24 +302,83 @@ def _turn(x: np.ndarray, orientation: int) -> np.ndarray: return np.ascontiguous
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 # %% ../nbs/00a_photo.ipynb #0p-016
-_PROBE = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+_LAB = imagecodecs.cms_profile("lab4")
+_PROBE = np.random.default_rng(0).integers(0, [[[256]], [[24]]]*8, (16, 16, 4), np.uint8)  # colours of all kinds, half of them dark
+
+def _cms(pixels: np.ndarray, space: str, icc: bytes, quick: bool = False, kind: type | None = None) -> np.ndarray:
+    flags = None if quick else imagecodecs.CMS.FLAGS.NOOPTIMIZE
+    return imagecodecs.cms_transform(np.ascontiguousarray(pixels), icc, SRGB, colorspace=space, outcolorspace="rgb", outdtype=kind, flags=flags)
 
 @lru_cache(16)
-def _is_srgb(icc: bytes) -> bool:
-    "Whether a profile means sRGB's values, whatever its name: \"sRGB-elle-V2-g10\" is linear."
-    profiles = (ImageCms.ImageCmsProfile(io.BytesIO(x)) for x in (icc, SRGB))
-    try: return np.abs(_PROBE - np.asarray(ImageCms.profileToProfile(Image.fromarray(_PROBE), *profiles, outputMode="RGB"), int)).max() <= 1
-    except (ImageCms.PyCMSError, OSError, ValueError): return False
+def _gray_table(icc: bytes, kind: type) -> np.ndarray | None:
+    "sRGB of each grey value, or none where it is the value itself."
+    steps = np.arange(np.iinfo(kind).max + 1, dtype=kind)[None]
+    table = (_cms(np.dstack([steps]*3), "rgb", icc) if icc[16:20] == b"RGB " else _cms(steps, "gray", icc))[0, :, 1]
+    return None if np.abs(table - steps[0].astype(int)).max() <= len(table)//256 else table
 
-def _to_srgb(pixels: np.ndarray, icc: bytes | None) -> np.ndarray:
-    "Values of a profile as those of sRGB; a damaged or unfit profile is ignored, as in `to_rgb`."
-    if not icc or _is_srgb(icc): return pixels
-    if pixels.dtype == np.uint8:
-        (im := Image.fromarray(pixels)).info["icc_profile"] = icc
-        return np.array(to_rgb(im))
-    space, flags = ("gray", imagecodecs.CMS.FLAGS.NOOPTIMIZE) if pixels.ndim == 2 else ("rgb", None)  # its short cut for grey is off by 9 of 255
-    try: return imagecodecs.cms_transform(pixels, icc, SRGB, colorspace=space, outcolorspace="rgb", flags=flags)
-    except imagecodecs.CmsError: return pixels
+@lru_cache(16)
+def _short_cut(space: str, icc: bytes) -> tuple[bool, bool]:
+    "Whether a profile means sRGB's own values, whatever its name; and whether Little CMS's short cut is right for it."
+    probe = _PROBE[..., :3 if space == "rgb" else 4]
+    exact = _cms(probe, space, icc).astype(int)
+    return space == "rgb" and np.abs(exact - probe).max() <= 1, np.abs(exact - _cms(probe, space, icc, quick=True)).max() <= 1
+
+def _to_srgb(
+    pixels: np.ndarray,  # (H,W) grey, (H,W,3) RGB or Lab, (H,W,4) CMYK
+    space: str,  # "gray", "rgb", "cmyk" or, as floats, "lab"
+    icc: bytes | None,
+) -> tuple[np.ndarray, str]:  # (H,W) or (H,W,3); what was ignored, in words
+    "Values of a profile as those of sRGB."
+    if space == "lab": return _cms(pixels, "lab", _LAB, kind=np.uint16), ""
+    ignored = ""
+    if icc:
+        # formats that know only RGB hold grey photos with profiles for grey, and the other way round
+        if icc[16:20] == b"GRAY" and space == "rgb" and np.ptp(pixels, 2).max() == 0: pixels, space = pixels[..., 0], "gray"
+        try:
+            if space == "gray": return pixels if (table := _gray_table(icc, pixels.dtype.type)) is None else table[pixels], ""
+            same, quick = _short_cut(space, icc)
+            return pixels if same else _cms(pixels, space, icc, quick and pixels.dtype == np.uint8), ""
+        except imagecodecs.CmsError: ignored = "without its colour profile, which is damaged or does not fit"
+    if space == "cmyk":  # as Pillow and OpenCV: each ink takes its share of what black leaves
+        full = np.iinfo(pixels.dtype).max
+        light = full - pixels.astype(np.uint32)
+        pixels = ((light[..., :3]*light[..., 3:] + full//2)//full).astype(pixels.dtype)
+    return pixels, ignored
+
+# %% ../nbs/00a_photo.ipynb #0p-p10
+def _photo(
+    color: np.ndarray,  # (H,W) or (H,W,C) as stored, of any type
+    space: str,  # "gray", "rgb", "cmyk" or, as floats, "lab"
+    icc: bytes | None = None,
+    orientation: int = 1,
+    alpha: np.ndarray | None = None,  # (H,W)
+    *,
+    top: int | None = None,  # the largest value; none: that of the type
+    white_is_zero: bool = False,
+    multiplied: bool = False,  # colour was multiplied with alpha
+    bits: int | None = None,  # in the file; none: those of the type
+    left_out: str = "",
+) -> Photo:
+    "Decoded values of any kind as a photo's."
+    def whole(x): return _whole_range(x, np.iinfo(x.dtype).max if top is None and x.dtype.kind in "ui" else top)
+    bits, ranged = 8*color.dtype.itemsize if bits is None else bits, ""
+    if alpha is not None: alpha, _ = whole(alpha)
+    if space != "lab": color, ranged = whole(color)
+    if white_is_zero: color = ~color
+    if multiplied and alpha is not None:
+        full, a = np.iinfo(alpha.dtype).max, alpha.reshape(*alpha.shape, *[1]*(color.ndim - 2)).astype(np.uint32)
+        color = np.minimum((color.astype(np.uint32)*full + a//2)//np.maximum(a, 1), full).astype(color.dtype)
+    pixels, ignored = _to_srgb(_turn(color, orientation), space, icc)
+    if space == "lab" and bits <= 8: pixels = eight_bits(pixels)
+    if alpha is not None: alpha = _turn(alpha, orientation)
+    return Photo(pixels, alpha, left_out="; ".join(filter(None, (left_out, ranged, ignored))), bits=bits if 8 < bits < 16 else 0)
+
+# %% ../nbs/00a_photo.ipynb #0p-p11
+def _stacked(x: np.ndarray, space: str = "", left_out: str = "", **options) -> Photo:
+    "A photo of (H,W) or (H,W,C), where the last of two or four channels is alpha unless `space` says that there are four inks."
+    x, alpha = x.reshape(*x.shape[:2], -1), None
+    if x.shape[2] in (2, 4) and space != "cmyk": x, alpha = x[..., :-1], x[..., -1]
+    return _photo(x[..., 0] if x.shape[2] == 1 else x, space or ("gray" if x.shape[2] == 1 else "rgb"), alpha=alpha, left_out=left_out, **options)
 
 # %% ../nbs/00a_photo.ipynb #0p-019
 _LAYOUT = {254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 280, 281, 282, 283, 284, 290, 291, 292, 293, 296, 301, 317, 318, 319, 320,
@@ -195,88 +425,167 @@ def _dpi(x, y, unit: int, orientation: int) -> tuple[float, float] | None:
     return (y, x) if orientation in (5, 6, 7, 8) else (x, y)
 
 # %% ../nbs/00a_photo.ipynb #0p-021
-def _by_pillow(im: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    "Upright eight-bit sRGB pixels and alpha of an open picture."
-    im, alpha, icc = upright(im), None, im.info.get("icc_profile")
-    if "transparency" in im.info or im.mode in ("RGBA", "PA", "LA", "La", "RGBa"):
-        im = im.convert("RGBA")
-        alpha, im = np.array(im.getchannel("A")), im.convert("RGB")
-    if im.mode in ("1", "L") and not icc: return np.array(im.convert("L")), alpha
-    if icc and im.mode == "RGB" and _is_srgb(icc): return np.array(im), alpha
-    return np.array(to_rgb(im)), alpha
+def _by_pillow(im: Image.Image, icc: bytes | None, orientation: int = 1) -> Photo:
+    "A picture of any of Pillow's modes."
+    alpha, multiplied, mode = None, im.mode in ("La", "RGBa"), im.mode
+    if not multiplied and im.has_transparency_data and mode[0] not in "IF": im = im.convert("LA" if mode in ("1", "L", "LA") else "RGBA")
+    elif mode not in ("L", "RGB", "CMYK", "LAB", "La", "RGBa") and mode[0] not in "IF": im = im.convert("L" if mode == "1" else "RGB")
+    x = np.asarray(im)
+    x = x.astype(x.dtype.newbyteorder("="), copy=False)
+    if im.mode in ("LA", "RGBA", "La", "RGBa"): x, alpha = x[..., :-1], x[..., -1]
+    if im.mode == "LAB": return _photo(_lab(x, x.view(np.int8)), "lab", None, orientation, bits=8)
+    space = "gray" if x.ndim == 2 or x.shape[2] == 1 else "cmyk" if im.mode == "CMYK" else "rgb"
+    return _photo(x[..., 0] if x.ndim == 3 and space == "gray" else x, space, icc, orientation, alpha, multiplied=multiplied)
+
+def _lab(L: np.ndarray, ab: np.ndarray) -> np.ndarray:
+    "CIELAB as floats of whole numbers: (H,W,3) each, of which the first channel counts, and the others; source: TIFF 6.0, section 23."
+    return np.concatenate([L[..., :1]*(100/np.iinfo(L.dtype).max), ab[..., 1:]/256**(L.itemsize - 1)], 2).astype(np.float32)
+
+# %% ../nbs/00a_photo.ipynb #0p-p12
+def as_image(
+    photo: Photo,
+) -> Image.Image:  # mode RGB; transparent parts lie on white; `info` holds profile, EXIF and resolution as `save` takes them
+    "What Pillow can hold of a photo: eight bits and no transparency."
+    im = Image.fromarray(eight_bits(photo.pixels)).convert("RGB")
+    if photo.alpha is not None: im = _on_white(im, eight_bits(photo.alpha))
+    im.info = dict(icc_profile=SRGB)
+    if photo.exif is not None: im.info["exif"] = _exif_bytes(photo.exif)
+    if photo.dpi: im.info["dpi"] = photo.dpi
+    return im
+
+def lost_as_image(
+    photo: Photo,
+    has_alpha: bool = False,  # whether transparency is kept
+) -> list[str]:  # in words; empty: nothing
+    "What eight bits cannot hold of a photo's pixels."
+    lost = [f"only 8 of its {photo.bits or 16} bits"] if photo.pixels.dtype == np.uint16 else []
+    if photo.alpha is not None and not has_alpha and photo.alpha.min() < np.iinfo(photo.alpha.dtype).max:
+        lost.append("white where it was transparent")
+    return lost
+
+def _on_white(im: Image.Image, alpha: np.ndarray) -> Image.Image:
+    im.putalpha(Image.fromarray(alpha))
+    return Image.alpha_composite(Image.new("RGBA", im.size, "white"), im).convert("RGB")
 
 # %% ../nbs/00a_photo.ipynb #0p-023
-def _split(pixels: np.ndarray, orientation: int, icc: bytes | None) -> tuple[np.ndarray, np.ndarray | None]:
-    "Decoded (H,W), (H,W,1…4), the last of 2 or 4 channels alpha: upright sRGB pixels and alpha."
-    pixels, alpha = _turn(pixels, orientation), None
-    if pixels.ndim == 3:
-        if pixels.shape[2] in (2, 4): pixels, alpha = pixels[..., :-1], np.ascontiguousarray(pixels[..., -1])
-        pixels = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    return _to_srgb(pixels, icc), alpha
+_SPACES = {0: "gray", 1: "gray", 2: "rgb", 3: "palette", 4: "gray", 5: "cmyk", 6: "rgb", 8: "lab", 9: "lab"}  # TIFF 6.0, PhotometricInterpretation
+_OWN_END = 1, 5, 7, 8, 32773, 32946, 50000  # compressions whose decoders notice that something is cut off
 
-def _check_size(path: Path, width: int, height: int, max_pixels: int):
-    if width*height > max_pixels: raise PhotoError(f"{path}: {width} × {height} is more than {max_pixels:,} pixels")
+def _segments(page: tifffile.TiffPage) -> Iterator[bytes]:
+    "The strips or tiles of a page as they are stored."
+    for at, n in zip(page.dataoffsets, page.databytecounts, strict=True):
+        page.parent.filehandle.seek(at)
+        yield page.parent.filehandle.read(n)
 
-def _tiff_samples(page: tifffile.TiffPage) -> tuple[np.ndarray, str]:
-    "Decoded (H,W,1…4) of the type's whole range, the last of 2 or 4 channels alpha, and what was left out; source: TIFF 6.0, sections 8 and 18."
-    pixels = page.asarray()
-    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    if pixels.ndim == 2: pixels = pixels[..., None]
-    elif page.planarconfig == 2: pixels = np.moveaxis(pixels, 0, -1)
-    top, full = 2**page.bitspersample - 1, np.iinfo(pixels.dtype).max
-    if top < full: pixels = ((pixels.astype(np.uint32)*full + top//2)//top).astype(pixels.dtype)  # a scanner's ten or twelve bits, say
-    n = 3 if page.photometric == 2 else 1
-    color, extra = pixels[..., :n], pixels[..., n:]
-    if page.photometric == 0: color = full - color  # white is zero
-    kinds = [*page.extrasamples, *[2]*extra.shape[2]][:extra.shape[2]]  # 0 anything, 1 alpha that colour was multiplied with, 2 alpha
-    at = next((i for i, kind in enumerate(kinds) if kind in (1, 2)), None)
-    others = len(kinds) - (at is not None)
-    left_out = f"without {others} more channel{'s'*(others > 1)}"*(others > 0)
-    if at is None: return color, left_out
-    alpha = extra[..., at:at + 1]
-    if kinds[at] == 1: color = np.minimum((color.astype(np.uint32)*full + alpha//2)//np.maximum(alpha, 1), full).astype(pixels.dtype)
-    return np.concatenate([color, alpha], 2), left_out
+def _mend_lengths(page: tifffile.TiffPage) -> str:
+    "Where strips are said to be empty or longer than the file, take what is there, and say so; raises EOFError when it cannot be enough."
+    row = (page.tilewidth or page.imagewidth)*(page.samplesperpixel if page.planarconfig == 1 else 1)*page.bitspersample
+    rows, size, lengths = page.tilelength or min(page.rowsperstrip, page.imagelength), page.parent.filehandle.size, []
+    for at, n in zip(page.dataoffsets, page.databytecounts, strict=False):
+        if not n: n = (row + 7)//8*rows if page.compression == 1 else size
+        if not 0 < at < size or at + n > size and page.compression not in _OWN_END: raise EOFError("it ends too early")
+        lengths.append(min(n, size - at))
+    if not lengths: raise EOFError("it has no pixels")
+    if tuple(lengths) == tuple(page.databytecounts): return ""
+    page.dataoffsets, page.databytecounts = page.dataoffsets[:len(lengths)], tuple(lengths)
+    return "read although lengths in it are wrong"
+
+def _jpeg_remarks(page: tifffile.TiffPage) -> list[str]:
+    "What libjpeg says of each strip or tile; raises ValueError when some of the picture is lost."
+    tables, space = (page.jpegtables or b"")[:-2], "CMYK" if page.photometric == 5 else "GRAY"
+    return [_jpeg_pixels(tables + data[2:] if tables else data, space)[1] for data in _segments(page)]
+
+# %% ../nbs/00a_photo.ipynb #0p-p25
+def _by_libtiff(page: tifffile.TiffPage, path: Path, remark: str, **options) -> Photo:
+    "Eight bits of what tifffile does not decode: YCbCr that is no JPEG, and rare compressions."
+    if page.photometric == 6 and page.planarconfig == 1:  # libtiff fills what is lost with zeros
+        across, down = page.tags.valueof(530, (2, 2))
+        unpack = bytes if page.compression == 1 else tifffile.TIFF.DECOMPRESSORS[page.compression]
+        width, rows = page.tilewidth or page.imagewidth, page.tilelength or min(page.rowsperstrip, page.imagelength)
+        for i, data in enumerate(_segments(page)):
+            high = rows if page.tilelength else min(rows, page.imagelength - i*rows)
+            if len(unpack(data)) < -(-width//across)*-(-high//down)*(across*down + 2): raise EOFError("it ends too early")
+    data = bytearray(path.read_bytes())
+    if tag := page.tags.get(274): struct.pack_into(page.parent.byteorder + "H", data, tag.valueoffset, 1)  # libtiff turns some
+    rgba, has_alpha = imagecodecs.tiff_decode(bytes(data), page.index, asrgb=True), bool({1, 2} & {*page.extrasamples})
+    bits = page.bitspersample if isinstance(page.bitspersample, int) else 8
+    remark = "; ".join(filter(None, (remark, f"only 8 of its {bits} bits"*(bits > 8))))
+    return _stacked(rgba if has_alpha else rgba[..., :3], left_out=remark, multiplied=has_alpha, **options)
+
+# %% ../nbs/00a_photo.ipynb #0p-p26
+def _tiff_photo(page: tifffile.TiffPage, path: Path, **options) -> Photo:
+    "The pixels of one page, by tifffile where it can; source: TIFF 6.0, sections 3 to 23."
+    kind = page.photometric if 262 in page.tags else 2 if page.samplesperpixel > 2 else 1
+    space, remark = _SPACES.get(kind, ""), _mend_lengths(page)
+    readable = page.dtype is not None and (page.compression == 1 or page.compression in tifffile.TIFF.DECOMPRESSORS)
+    if not space or not readable or kind == 6 and page.compression not in (6, 7): return _by_libtiff(page, path, remark, **options)
+    remarks = [remark] + (_jpeg_remarks(page) if page.compression == 7 else [])
+    x = page.asarray(squeeze=False)[:, 0]
+    x = np.moveaxis(x[..., 0], 0, -1) if len(x) > 1 else x[0]
+    x = np.ascontiguousarray(x.view(np.uint8) if x.dtype == bool else x.astype(x.dtype.newbyteorder("="), copy=False))
+    channels = dict(rgb=3, cmyk=4, lab=3).get(space, 1)
+    if x.shape[2] < channels: raise ValueError(f"{x.shape[2]} channels where there must be {channels}")
+    color, extra = x[..., :channels], x[..., channels:]
+    meanings = [*page.extrasamples, *[2]*extra.shape[2]][:extra.shape[2]]  # 0 anything, 1 alpha that colour was multiplied with, 2 alpha
+    at = next((i for i, meaning in enumerate(meanings) if meaning in (1, 2)), None)
+    if (others := len(meanings) - (at is not None)): remarks.append(f"without {others} more channel{'s'*(others > 1)}")
+    top, bits = 2**page.bitspersample - 1 if x.dtype.kind == "u" else None, page.bitspersample
+    alpha = None if at is None else extra[..., at]
+    if space == "lab" and color.dtype.kind != "f":
+        color = _lab(color, color.view(f"i{color.itemsize}") if kind == 8 else color.astype(int) - (np.iinfo(color.dtype).max + 1)//2)
+    if space == "palette":
+        table = np.asarray(page.colormap).T  # sixteen bits; old writers used eight
+        color, bits, space = (table if table.max() < 256 else table >> 8).astype(np.uint8)[color[..., 0]], 8, "rgb"
+        if alpha is not None: alpha = _whole_range(alpha, top)[0]
+        top = None
+    return _photo(color[..., 0] if color.shape[2] == 1 else color, space, alpha=alpha, top=top, bits=bits, white_is_zero=kind == 0,
+                  multiplied=at is not None and meanings[at] == 1, left_out="; ".join(dict.fromkeys(filter(None, remarks))), **options)
+
+# %% ../nbs/00a_photo.ipynb #0p-p27
+def _tiff_exif(page: tifffile.TiffPage) -> Image.Exif:
+    "The tags of a page as Pillow's EXIF."
+    exif = Image.Exif()
+    exif.endian, exif.bigtiff = page.parent.byteorder, page.parent.is_bigtiff
+    try: exif.load_from_fp(page.parent.filehandle, page.offset)
+    except struct.error:  # Pillow reads no BigTIFF that begins with its largest bytes; words are what people write
+        exif = Image.Exif()
+        exif.update({tag.code: tag.value for tag in page.tags if isinstance(tag.value, str)})
+    return exif
+
+def _directories(tiff: tifffile.TiffFile) -> tuple[list[tifffile.TiffPage], str]:
+    "The pages of a TIFF, and a remark where the list of them is damaged."
+    pages, offsets, t, file = [], {0}, tiff.tiff, tiff.filehandle
+    try:
+        for page in tiff.pages:
+            if page.offset in offsets: return pages, ""  # the list leads in a circle
+            if not page.imagewidth*page.imagelength and pages: raise ValueError
+            pages.append(page)
+            offsets.add(page.offset)
+        file.seek(pages[-1].offset)
+        (n,) = struct.unpack(t.tagnoformat, file.read(t.tagnosize))
+        file.seek(n*t.tagsize, 1)
+        if struct.unpack(t.offsetformat, file.read(t.offsetsize))[0] in offsets: return pages, ""
+    except Exception:
+        if not pages: raise
+    return pages, "its list of pages is damaged"
 
 def _tiff_pages(path: Path, max_pixels: int) -> Iterator[Photo]:
     with tifffile.TiffFile(path) as tiff:
-        seen, numbers = set(), []
-        for i, page in enumerate(tiff.pages):
-            if page.offset in seen: break  # a damaged list of pages leads in a circle
-            seen.add(page.offset)
-            if not page.subfiletype & 5: numbers.append(i)  # else it is a small copy or a mask of another
-        for i in numbers or [0]:
-            page = tiff.pages[i]
+        pages, broken = _directories(tiff)
+        photos = [page for page in pages if not page.subfiletype & 5]  # else it is a small copy or a mask of another
+        for number, page in enumerate(photos or pages[:1], 1):
             _check_size(path, page.imagewidth, page.imagelength, max_pixels)
             if page.imagedepth > 1 or page.samplesperpixel > 16 or not isinstance(page.bitspersample, int):
                 raise PhotoError(f"{path}: not a photo ({page.samplesperpixel} channels of {page.bitspersample} bits, {page.imagedepth} deep)")
-            ends = (at + n for at, n in zip(page.dataoffsets, page.databytecounts, strict=False))
-            if max(ends, default=0) > tiff.filehandle.size: raise EOFError("it ends too early")
-            tags, left_out = {tag.code: tag.value for tag in page.tags if tag.code in (274, _X, _Y, _UNIT, 34675)}, ""
-            turn, icc = tags.get(274, 1), tags.get(34675)
-            if page.photometric in (0, 1, 2) and page.dtype in (np.uint8, np.uint16):
-                pixels, left_out = _tiff_samples(page)
-                pixels, alpha = _split(pixels, turn, icc)
-            else:
-                if page.bitspersample > 8: left_out = f"only 8 of its {page.bitspersample} bits"
-                with Image.open(path) as im:
-                    im.seek(i)
-                    pixels, alpha = _by_pillow(im)
-            exif = Image.Exif()
-            exif.endian, exif.bigtiff = tiff.byteorder, tiff.is_bigtiff
-            exif.load_from_fp(tiff.filehandle, page.offset)
-            exif, bad = _describing(exif)
-            small = "only its small copy"*(not numbers and 330 in page.tags)  # a raw file keeps the photo elsewhere
+            tags = {tag.code: tag.value for tag in page.tags if tag.code in (274, _X, _Y, _UNIT, 34675)}
+            turn = tags.get(274, 1)
+            try: photo = _tiff_photo(page, path, icc=tags.get(34675), orientation=turn)
+            except Exception as e: raise ValueError(f"page {number}: {e}" if number > 1 else str(e)) from e
+            exif, bad = _describing(_tiff_exif(page))
+            small = "only its small copy"*(not photos and 330 in page.tags)  # a raw file keeps the photo elsewhere
             dpi = _dpi(*(v[0]/max(v[1], 1) if isinstance(v := tags.get(t), tuple) else None for t in (_X, _Y)), tags.get(_UNIT, 2), turn)
-            yield Photo(pixels, alpha, exif, dpi, max(1, len(numbers)), "; ".join(filter(None, (left_out, small, bad))))
-
-def _bits(im: Image.Image, head: bytes) -> int:
-    "How many bits a sample has in the file, as far as can be seen, of which Pillow gives eight."
-    if im.format == "PPM":  # P6, width, height, largest value; remarks anywhere
-        first = re.sub(rb"#.*", b"", head).split(maxsplit=4)
-        if first[0] in (b"P2", b"P3", b"P5", b"P6") and first[3:] and first[3].isdigit(): return int(first[3][:9]).bit_length()
-    if im.format == "JPEG2000" and (found := re.search(rb"\xff\x4f\xff\x51.{38}(.)", head, re.DOTALL)):  # ISO 15444-1, A.5.1
-        return found[1][0] % 128 + 1
-    return im.info.get("bit_depth") or (16 if im.mode[0] in "IF" else 8)  # the former by pillow-heif
+            notes = "; ".join(filter(None, (photo.left_out, small, bad, broken)))
+            yield replace(photo, exif=exif, dpi=dpi, pages=max(1, len(photos)), left_out=notes)
 
 # %% ../nbs/00a_photo.ipynb #0p-024
 def read_pages(
@@ -287,26 +596,21 @@ def read_pages(
     path = Path(path)
     with photo_errors(path, max_pixels):
         with open(path, "rb") as f: head = f.read(2**16)
-        if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            yield from _tiff_pages(path, max_pixels)
-            return
-        with Image.open(path) as im:
-            _check_size(path, *im.size, max_pixels)
-            data = path.read_bytes() if im.format == "PNG" else b""
-            # Pillow decodes a whole PNG in search of EXIF behind the pixels
-            try: exif, left_out = Image.Image.getexif(im) if data and b"eXIf" not in data else im.getexif(), []
-            except Exception: exif, left_out = Image.Exif(), ["without its EXIF, which is damaged"]
-            turn = exif.get(ExifTags.Base.Orientation, 1)
-            invented = im.format in ("JPEG", "MPO") and not im.info.get("jfif_unit")  # by Pillow, where EXIF names none
-            dpi = None if invented else im.info.get("dpi")
-            dpi = _dpi(*dpi, 2, turn) if dpi else _dpi(exif.get(_X), exif.get(_Y), exif.get(_UNIT, 2), turn)
-            if im.format == "PNG" and head[25] != 3:  # all but palettes
-                pixels, alpha = _split(imagecodecs.png_decode(data), turn, im.info.get("icc_profile"))
-            else:
-                if (bits := _bits(im, head)) > 8: left_out.append(f"only 8 of its {bits} bits")
-                pixels, alpha = _by_pillow(im)
-            exif, bad = _describing(exif)
-            yield Photo(pixels, alpha, exif, dpi, getattr(im, "n_frames", 1), "; ".join(filter(None, [*left_out, bad])))
+        if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"): yield from _tiff_pages(path, max_pixels)
+        else: yield _one_picture(path, head, max_pixels)
+
+def read_photo(
+    path: str | Path,  # an image file; of an animation or a multi-page file the first frame is taken
+    max_pixels: int = MAX_PIXELS,  # refuse larger pictures: a few kB can unpack to many GB
+) -> Image.Image:  # mode RGB, upright, sRGB; transparent parts lie on white
+    "Read and fully decode one photo as Pillow can hold it; raises PhotoError."
+    return as_image(next(read_pages(path, max_pixels)))
+
+# %% ../nbs/00a_photo.ipynb #0p-p29
+def rgb2lab(rgb: np.ndarray) -> np.ndarray:
+    "scikit-image's, imported when it is asked for: it brings SciPy, which takes longer than all else here together."
+    from skimage.color import rgb2lab
+    return rgb2lab(rgb)
 
 # %% ../nbs/00a_photo.ipynb #0p-031
 def _tag(code: int, value) -> tuple | None:
@@ -348,8 +652,6 @@ def _write_tiff(file: BinaryIO, pages: Iterable[Photo]):
         file.write(struct.pack("<H", ifd))
 
 # %% ../nbs/00a_photo.ipynb #0p-033
-def _chunk(name: bytes, data: bytes) -> bytes: return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
 def _write_png(file: BinaryIO, photo: Photo):
     pixels = photo.pixels if photo.alpha is None else np.dstack([photo.pixels, photo.alpha])
     data = imagecodecs.png_encode(np.ascontiguousarray(pixels), level=4)
@@ -386,16 +688,15 @@ def _write_first(file: BinaryIO, photo: Photo, kind: str, quality: int) -> list[
     lost = []
     if kind == "PNG": _write_png(file, photo)
     else:
-        if photo.pixels.dtype == np.uint16: lost.append("only 8 of its 16 bits")
+        lost += lost_as_image(photo, kind in HAS_ALPHA)
         if photo.exif is not None and kind not in HAS_EXIF: lost.append("without its EXIF")
         if photo.dpi and kind not in HAS_DPI | HAS_EXIF: lost.append("without its resolution")
         im = Image.fromarray(eight_bits(photo.pixels))
         if photo.alpha is not None:
-            im.putalpha(Image.fromarray(eight_bits(photo.alpha)))
-            if kind not in HAS_ALPHA:
-                if photo.alpha.min() < np.iinfo(photo.alpha.dtype).max: lost.append("white where it was transparent")
-                im = Image.alpha_composite(Image.new("RGBA", im.size, "white"), im).convert("RGB")
-        options = dict(JPEG=dict(subsampling=0), AVIF=dict(subsampling="4:4:4"), HEIF=dict(chroma=444), JPEG2000={}).get(kind, {})
+            if kind in HAS_ALPHA: im.putalpha(Image.fromarray(eight_bits(photo.alpha)))
+            else: im = _on_white(im, eight_bits(photo.alpha))
+        options = dict(JPEG=dict(subsampling=0), AVIF=dict(subsampling="4:4:4"), HEIF=dict(chroma=444),
+                       WEBP=dict(lossless=True, exact=True) if photo.lossless else {}).get(kind, {})
         if photo.dpi: options["dpi"] = photo.dpi
         in_exif = photo.dpi if kind not in HAS_DPI else None
         exif = Image.Exif() if in_exif and photo.exif is None else photo.exif

@@ -110,8 +110,8 @@ case("planar.tif", bits=16)(
     lambda path: tifffile.imwrite(path, np.moveaxis(three(DEEP), -1, 0), photometric="rgb", planarconfig="separate"))
 case("motorola.tif", bits=16)(lambda path: tifffile.imwrite(path, DEEP, byteorder=">"))
 case("white_is_zero.tif")(lambda path: tifffile.imwrite(path, 255 - GRAY, photometric="miniswhite"))
-case("float.tif", note="only 8 of its 32 bits")(lambda path: tifffile.imwrite(path, GRAY.astype(np.float32)/255))
-case("int32.tif", note="only 8 of its 32 bits")(lambda path: tifffile.imwrite(path, GRAY.astype(np.int32)*257))
+case("float.tif", bits=16, note="only 16 of its 32 bits")(lambda path: tifffile.imwrite(path, GRAY.astype(np.float32)/255))
+case("int32.tif", bits=16, note="0 taken as black and 65535 as white")(lambda path: tifffile.imwrite(path, GRAY.astype(np.int32)*257))
 if imagecodecs.__version__ >= "2026.3":  # older ones read packed bits, but do not write them
     case("12bit.tif", bits=16)(lambda path: tifffile.imwrite(path, DEEP >> 4, bitspersample=12))
     case("4bit.tif", like=(GRAY >> 4)*17)(lambda path: tifffile.imwrite(path, GRAY >> 4, bitspersample=4))
@@ -137,7 +137,8 @@ for compression in ("lzw", "packbits", "deflate", "jpeg"):
 case("fax.tif", like=np.asarray(dots("1").convert("L")))(lambda path: dots("1").save(path, compression="group4"))
 case("profile.png", like=ENCODED)(lambda path: Image.fromarray(GRAY).save(path, icc_profile=imagecodecs.cms_profile("gray", gamma=1.)))
 case("srgb.jpg")(lambda path: dots("RGB").save(path, icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()))
-case("bad_profile.jpg")(lambda path: dots("RGB").save(path, icc_profile=b"this is no profile"*20))
+case("bad_profile.jpg", note="without its colour profile, which is damaged or does not fit")(
+    lambda path: dots("RGB").save(path, icc_profile=b"this is no profile"*20))
 saved("progressive.jpg", GRAY, progressive=True)
 saved("black.png", 0*GRAY)
 saved("white.png", 0*GRAY + 255)
@@ -183,7 +184,7 @@ def _(path):
         tiff.write(GRAY > 100, subfiletype=4)
 
 
-@case("cut_jpeg.tif", "it ends too early")
+@case("cut_jpeg.tif", "premature end of data")
 def _(path):
     tifffile.imwrite(path, NOISE, compression="jpeg")
     path.write_bytes(path.read_bytes()[:-1500])
@@ -207,7 +208,7 @@ def _(path):
         tiff.write(COLOR, photometric="rgb")
 
 
-@case("one_damaged.tif", "damaged or cut off")
+@case("one_damaged.tif", r"damaged or cut off \(page 2: ")
 def _(path):
     tifffile.imwrite(path, np.stack([NOISE]*2), photometric="minisblack", compression="deflate")
     with tifffile.TiffFile(path) as tiff: at = tiff.pages[1].dataoffsets[0]
@@ -218,7 +219,7 @@ def _(path):
 
 # other formats
 saved("l.pgm", GRAY, expected=dict(out="l.pgm.png"))
-saved("deep.pgm", DEEP, expected=dict(out="deep.pgm.png", note="only 8 of its 16 bits"))
+saved("deep.pgm", DEEP, expected=dict(out="deep.pgm.png", bits=16))
 saved("deep.jp2", DEEP, expected=dict(note="only 8 of its 16 bits"))
 case("deep_rgb.ppm", note="only 8 of its 16 bits")(
     lambda path: path.write_bytes(b"P6\n# a remark\n33 40\n65535\n" + three(DEEP).astype(">u2").tobytes()))
