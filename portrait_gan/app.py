@@ -30,10 +30,10 @@ from torch import Tensor
 
 from .checkpoint import list_checkpoints
 from .colorize import Colorizer
-from .data import GRAY_BELOW, MAX_PIXELS, PhotoError, color_spread, toy_portraits
+from .data import toy_portraits
 from .folder import output_path
-from .generator import join_lab, lightness
-from .photo import Photo, eight_bits, read_pages, write_pages
+from .photo import MAX_PIXELS, Photo, PhotoError, eight_bits, has_color, read_pages, write_pages
+from .pixels import join_lab, lightness
 
 # %% ../nbs/08_app.ipynb #08-006
 SHOWN = 768  # longest side of what is drawn, pixels
@@ -64,7 +64,7 @@ class Portrait:
         small = Image.fromarray(eight_bits(photo.pixels))
         small.thumbnail((SHOWN, SHOWN), Image.Resampling.LANCZOS)
         shown = np.asarray(small)
-        return cls(name, photo, shown, lightness(shown), shown.ndim == 3 and color_spread(shown) >= GRAY_BELOW)
+        return cls(name, photo, shown, lightness(shown), shown.ndim == 3 and has_color(shown))
 
     def predict(self, colorizer: Colorizer, size: int):
         "Run the network."

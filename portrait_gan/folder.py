@@ -28,7 +28,7 @@ from PIL import Image
 
 from .colorize import Colorizer, check_values
 from .files import TMP, atomic_write, progress, say
-from .photo import GRAY_BELOW, MAX_PIXELS, Photo, color_spread, eight_bits, read_pages, write_pages
+from .photo import MAX_PIXELS, Photo, eight_bits, has_color, read_pages, write_pages
 from .pixels import join_lab
 
 # %% ../nbs/06a_folder.ipynb #06-007
@@ -147,7 +147,7 @@ def _problem(e: Exception, job: _Job) -> Result:
 def _gray_pages(source: Path, force: bool, max_pixels: int) -> Iterator[Photo]:
     "The pages of a photo; raises ValueError at one that has colour already."
     for number, photo in enumerate(read_pages(source, max_pixels), 1):
-        if not force and photo.pixels.ndim == 3 and color_spread(eight_bits(photo.pixels)) >= GRAY_BELOW:
+        if not force and photo.pixels.ndim == 3 and has_color(eight_bits(photo.pixels)):
             raise ValueError(f"page {number} is "*(photo.pages > 1) + "already in colour; --force gives it other colours")
         yield photo
 
