@@ -71,7 +71,7 @@ class _Up(nn.Module):
     def forward(self, x: Tensor, *skip: Tensor) -> Tensor:
         return self.conv2(self.conv1(torch.cat([F.interpolate(x, scale_factor=2), *skip], 1)))
 
-
+# %% ../nbs/02a_lite.ipynb #2a-s17
 class LiteGenerator(nn.Module):
     "What `build_generator(LITE)` builds, with the same names and answers, for colouring; any height and width ≥ 1."
     name = f"u-{LITE}"
