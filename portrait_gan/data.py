@@ -711,15 +711,15 @@ def _finish(src, out, files, done, settings) -> dict:
     told = dict(zip(sha, find_groups(src, [*sha]), strict=True))
     like = _alike(out, kept, done)
     joined = _joined([(f"group {told[f]}", sha[f]) for f in sha] + [(a, b) for a in like for b in like[a]])
-    names = defaultdict(list)  # of each set, the shortest way to say it: a group that was told, else a file
-    for f in sha: names[joined[sha[f]]].append((told[f] == f, told[f]))
-    groups = [min(names[joined[sha[f]]])[1] for f in kept]
+    names = defaultdict(list)  # of each set, its name: a group of a manifest, else an owner, else a file
+    for f in sha: names[joined[sha[f]]].append((told[f] == f, told[f] in f, told[f]))
+    groups = [min(names[joined[sha[f]]])[-1] for f in kept]
     split = f"seed {settings['seed']}, test fraction {settings['test_fraction']}"
     sides = _sides(out, split, settings, done)
     memory, had = sides.setdefault(split, {}), defaultdict(set)
     for name in joined:
         if side := memory.get(name.removeprefix("group ")): had[joined[name]].add(side)
-    known = {min(names[k])[1]: min(had[k], key=_SIDES.index) for k in names if had[k]}
+    known = {min(names[k])[-1]: min(had[k], key=_SIDES.index) for k in names if had[k]}
     parts = split_by_group(groups, settings["test_fraction"], settings["seed"], known)
     for f, part in zip(kept, parts, strict=True): memory[told[f]] = memory[sha[f]] = part
     in_row = {s for s in first for o in like.get(s, ()) if o in first}
