@@ -82,6 +82,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'portrait_gan/colorize.py'),
                                        'portrait_gan.colorize.Colorizer._for_hub': ( 'colorize.html#colorizer._for_hub',
                                                                                      'portrait_gan/colorize.py'),
+                                       'portrait_gan.colorize.Colorizer._output': ( 'colorize.html#colorizer._output',
+                                                                                    'portrait_gan/colorize.py'),
                                        'portrait_gan.colorize.Colorizer.colorize': ( 'colorize.html#colorizer.colorize',
                                                                                      'portrait_gan/colorize.py'),
                                        'portrait_gan.colorize.Colorizer.from_pretrained': ( 'colorize.html#colorizer.from_pretrained',

@@ -41,6 +41,7 @@ class Prepare:
         r = prepare(self.src, self.out, self.size, self.test_fraction, self.seed)
         say(f"{r['found']} files, {r['kept']} photos kept ({r['train']} train, {r['valid']} valid, {r['test']} test; {r['groups']} groups)")
         if r["alike"]: say(f"{r['alike']} of them look alike and stay together, in {r['alike_groups']} groups")
+        if r["moved"]: say(f"{r['moved']} groups stood on several sides and were joined; what was trained on stays in training")
         for why, n in Counter(w.partition(" as ")[0].partition(" (")[0] for w in r["why_not"].values()).most_common(): say(f"{n} not used: {why}")
         say(f"each one is named in {self.out/'report.json'}")
         return 0

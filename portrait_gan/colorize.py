@@ -101,11 +101,15 @@ class Colorizer:
 
     def _answer(self, L: np.ndarray) -> np.ndarray:
         "What the network says to (N,1,h,w) in [-1,1], in units of a*b*."
-        if isinstance(self.generator, OnnxGenerator): return self.generator(L)*self.ab_scale
+        with np.errstate(over="ignore"):  # predict looks for what is no colour
+            return self._output(L)*self.ab_scale
+
+    def _output(self, L: np.ndarray) -> np.ndarray:
+        if isinstance(self.generator, OnnxGenerator): return self.generator(L)
         import torch
         param = next(self.generator.parameters(), torch.empty(0))
         with torch.inference_mode(): ab = self.generator(torch.from_numpy(L).to(param.device, param.dtype))
-        return ab.float().cpu().numpy()*self.ab_scale
+        return ab.float().cpu().numpy()
 
     def colorize(
         self,

@@ -53,7 +53,8 @@ def exclusive(
     folder: str | Path,  # made when absent
 ):
     "Hold a folder for this process alone; raises BlockingIOError naming the process that holds it. A killed process lets go."
-    (folder := Path(folder)).mkdir(parents=True, exist_ok=True)
+    made = not (folder := Path(folder)).exists()
+    folder.mkdir(parents=True, exist_ok=True)
     owner, lock = folder/".owner", FileLock(folder/".lock")
     try: lock.acquire(timeout=0)
     except Timeout:
@@ -69,6 +70,8 @@ def exclusive(
     finally:
         if lock.is_locked:
             with suppress(OSError): owner.unlink(missing_ok=True)
+            if made and os.listdir(folder) == [".lock"]:  # nothing came of it
+                with suppress(OSError): (folder/".lock").unlink(); folder.rmdir()
             lock.release()
 
 # %% ../nbs/00_files.ipynb #00-x02

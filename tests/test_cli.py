@@ -176,7 +176,7 @@ BAD = {
     "a name that looks local": (["colorize", "people", "--out", "x", "--checkpoint", "mine/best"], 2, "mine/best: no such run or checkpoint here"),
     "no such checkpoint": (["colorize", "people", "--out", "x", "--checkpoint", "nowhere/at/all"], 2, "nowhere/at/all"),
     "checkpoint is a photo": (["colorize", "people", "--out", "x", "--checkpoint", "people/toy_0_0000.png"], 2, "toy_0_0000.png"),
-    "prepare nothing": (["prepare", "nowhere", "x"], 1, "nowhere"),
+    "prepare nothing": (["prepare", "nowhere", "gone"], 1, "nowhere"),
     "prepare an empty folder": (["prepare", "empty", "x1"], 1, "empty"),
     "prepare too few owners": (["prepare", "two", "x2"], 1, "groups"),
     "prepare grey photos only": (["prepare", "grey", "x3"], 1, "colour"),
@@ -218,7 +218,9 @@ def answers(project):
                           capture_output=True, check=True, env=os.environ | dict(PORTRAIT_GAN_PRESET="smoke"))
     answers = dict(zip(BAD, json.loads(done.stdout), strict=True))
     # what prepare has cached, its next run goes on from
-    left = [p for p in project.rglob("*") if p not in before and p.is_file() and p.name not in ("pixels.bin", "journal.jsonl")]
+    cached = "pixels.bin", "journal.jsonl", "thumbs.bin", "alike.jsonl", ".lock"
+    left = [p for p in project.rglob("*") if p not in before and p.is_file() and p.name not in cached]
+    left += [p for p in (project/"gone",) if p.exists()]  # the source was not there: not even a folder
     return answers, left
 
 

@@ -237,7 +237,7 @@ def test_copies_join_the_groups_that_a_manifest_tells(tmp_path):
 
 
 def test_real_people_are_not_glued_together(portraits):
-    "Of the photos that were not looked at when thresholds were chosen by eye: few strangers are joined, and no chain forms."
+    "Every fourth of three sources, with thresholds that were chosen on them too: few strangers are joined, and no chain forms."
     rows = [r for r in csv.DictReader(open(portraits/"manifest.csv")) if re.match("photos/(wiki|aaf|pixabay)", r["file"])][::4]
     thumbs = np.stack([thumbnail(np.asarray(Image.open(portraits/r["file"]).convert("RGB"))) for r in rows])
     pairs, size = find_alike(thumbs), defaultdict(int)
