@@ -615,7 +615,7 @@ def out_of_memory(
 ) -> bool:
     "Does it mean that memory is short? Only PyTorch's own allocators have a class for that."
     return isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error) \
-        or any(words in str(error) for words in ("ALLOC_FAILED", "error: out of memory"))  # cuDNN and cuBLAS; the CUDA driver
+        or any(words in str(error) for words in ("ALLOC_FAILED", "out of memory"))  # cuDNN and cuBLAS; the CUDA driver, MPS
 
 def try_step(
     nets: Networks,
