@@ -6,7 +6,7 @@
 __all__ = ['new_checkpoint', 'list_checkpoints', 'read_state', 'newest_valid', 'prune_checkpoints', 'newer_than', 'set_aside',
            'find_checkpoint', 'log_line', 'read_metrics', 'cut_log', 'stop_requests']
 
-# %% ../nbs/03b_checkpoint.ipynb #03-003
+# %% ../nbs/03b_checkpoint.ipynb #03b-003
 import json
 import math
 import os
@@ -24,7 +24,7 @@ import pooch
 
 from .files import atomic_write
 
-# %% ../nbs/03b_checkpoint.ipynb #03-006
+# %% ../nbs/03b_checkpoint.ipynb #03b-006
 @contextmanager
 def new_checkpoint(
     run: str | Path,  # the run's folder
@@ -52,7 +52,7 @@ def new_checkpoint(
             raise OSError(f"{folder/name} cannot be written ({e.strerror or e}); earlier checkpoints are intact: make room, then --resume") from e
         raise
 
-# %% ../nbs/03b_checkpoint.ipynb #03-007
+# %% ../nbs/03b_checkpoint.ipynb #03b-007
 def _flush(path: Path):
     "Bring a file, or a folder's own entries, to the disk, where the system can."
     if os.name != "posix": return
@@ -67,7 +67,7 @@ def _drop(folder: Path):
     folder.rename(gone)
     shutil.rmtree(gone, ignore_errors=True)
 
-# %% ../nbs/03b_checkpoint.ipynb #03-011
+# %% ../nbs/03b_checkpoint.ipynb #03b-011
 def list_checkpoints(
     run: str | Path,
     whole: bool = True,  # only ends of epochs; False: also those within one
@@ -121,7 +121,7 @@ def _folders(run, whole: bool) -> list[Path]:
     name, folder = r"epoch_\d+" if whole else r"epoch_\d+(_step_\d+)?", Path(run)/"checkpoints"
     return sorted((folder/n for n in _names(folder) if re.fullmatch(name, n)), key=_age)
 
-# %% ../nbs/03b_checkpoint.ipynb #03-014
+# %% ../nbs/03b_checkpoint.ipynb #03b-014
 def prune_checkpoints(
     run: str | Path,
     keep_last: int = 2,  # newest whole epochs that stay
@@ -154,7 +154,7 @@ def set_aside(
     for p in files: p.rename(aside/p.name)
     return aside
 
-# %% ../nbs/03b_checkpoint.ipynb #03-016
+# %% ../nbs/03b_checkpoint.ipynb #03b-016
 def find_checkpoint(
     path: str | Path,  # a run, a checkpoint folder or a .safetensors file
 ) -> Path:  # what load_generator takes
@@ -168,7 +168,7 @@ def find_checkpoint(
     if not (found := list_checkpoints(path, whole=False)): raise FileNotFoundError(f"{path}: this run has no checkpoint yet")
     return found[-1]
 
-# %% ../nbs/03b_checkpoint.ipynb #03-019
+# %% ../nbs/03b_checkpoint.ipynb #03b-019
 def log_line(
     run: str | Path,
     line: dict,  # has "kind": "step", "epoch" or "event"; then "epoch" and "step"
@@ -205,7 +205,7 @@ def _strict(line: dict) -> str:
     "A line of JSON; null for NaN and infinity."
     return json.dumps({k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in line.items()}, allow_nan=False) + "\n"
 
-# %% ../nbs/03b_checkpoint.ipynb #03-022
+# %% ../nbs/03b_checkpoint.ipynb #03b-022
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:  # signals caught so far; empty: go on
     "Note the first SIGTERM or SIGINT instead of dying of it (only the main thread of a process can)."

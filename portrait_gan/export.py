@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SIZES', 'with_constant_pads', 'export_onnx', 'OnnxGenerator', 'cached_onnx']
 
-# %% ../nbs/05b_export.ipynb #05-003
+# %% ../nbs/05b_export.ipynb #05b-003
 import copy
 import hashlib
 import importlib.util
@@ -18,7 +18,7 @@ import pooch
 
 from .files import atomic_write
 
-# %% ../nbs/05b_export.ipynb #05-006
+# %% ../nbs/05b_export.ipynb #05b-006
 def with_constant_pads(
     network,  # a torch.nn.Module that takes sizes that are multiples of all its strides
 ):  # a copy that computes the same for such sizes
@@ -40,7 +40,7 @@ def with_constant_pads(
     replace(network)
     return network
 
-# %% ../nbs/05b_export.ipynb #05-009
+# %% ../nbs/05b_export.ipynb #05b-009
 SIZES = ((3, 96, 64), (1, 192, 256), (1, 150, 201))  # batch, height, width that an export is checked with
 
 def _needs(*wheels: str):
@@ -77,7 +77,7 @@ def export_onnx(
     with atomic_write(path) as f: f.write(data)
     return off*ab_scale
 
-# %% ../nbs/05b_export.ipynb #05-011
+# %% ../nbs/05b_export.ipynb #05b-011
 class OnnxGenerator:
     "A generator that ONNX Runtime computes, on the CPU: L (N,1,H,W) in [-1,1] -> ab (N,2,H,W). May be used by several threads."
     def __init__(
@@ -103,7 +103,7 @@ class OnnxGenerator:
         L = np.pad(L.astype(np.float32, copy=False), ((0, 0), (0, 0), (0, -h % 32), (0, -w % 32)), "edge")
         return self.session.run(["ab"], {"L": L})[0][..., :h, :w]
 
-# %% ../nbs/05b_export.ipynb #05-019
+# %% ../nbs/05b_export.ipynb #05b-019
 def cached_onnx(
     weights: Path,  # the .safetensors file that `find_weights` found
     config: dict,  # its settings, by the same

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Result', 'Results', 'output_path', 'colorize_files']
 
-# %% ../nbs/06a_folder.ipynb #06-003
+# %% ../nbs/06a_folder.ipynb #06a-003
 import csv
 import hashlib
 import os
@@ -31,7 +31,7 @@ from .files import TMP, atomic_write, progress, say
 from .photo import MAX_PIXELS, Photo, eight_bits, has_color, read_pages, write_pages
 from .pixels import join_lab
 
-# %% ../nbs/06a_folder.ipynb #06-007
+# %% ../nbs/06a_folder.ipynb #06a-007
 @dataclass(frozen=True)
 class Result:
     "What became of one input: an output, or a problem."
@@ -53,7 +53,7 @@ class Results(list):
 
 def _printable(text: str) -> str: return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
-# %% ../nbs/06a_folder.ipynb #06-010
+# %% ../nbs/06a_folder.ipynb #06a-010
 _WRITES = {"." + s: kind for kind, suffixes in dict(  # formats that hold RGB at the photo's size; HEIF where pillow-heif is installed
     JPEG="jpg jpeg jpe jfif", PNG="png", TIFF="tif tiff", WEBP="webp", BMP="bmp", PPM="ppm pnm", TGA="tga", JPEG2000="jp2 j2k",
     AVIF="avif", HEIF="heic heif",
@@ -64,7 +64,7 @@ def _inside(path, root) -> bool:
     "Whether a path leads, through all links, to the real path `root` or below."
     return Path(os.path.realpath(path)).is_relative_to(root)
 
-# %% ../nbs/06a_folder.ipynb #06-011
+# %% ../nbs/06a_folder.ipynb #06a-011
 def _find(given: str | Path, out: Path, left_out: Counter[str]) -> list[tuple]:
     "The photos one input means: (source, name below the output folder, problem); what a folder holds besides is counted."
     if os.path.isdir(given): return _walk(Path(given), out, left_out) or [(Path(given), None, "no photos in this folder")]
@@ -97,7 +97,7 @@ def _walk(folder: Path, out: Path, left_out: Counter[str], pattern: tuple[str, .
             elif path.name in names: found.append((path, path.relative_to(folder), None))
     return found + [(Path(e.filename), None, f"folder not readable: {e.strerror}") for e in closed]
 
-# %% ../nbs/06a_folder.ipynb #06-014
+# %% ../nbs/06a_folder.ipynb #06a-014
 def output_path(
     out: Path,  # the output folder
     name: Path,  # the photo's name below it
@@ -122,7 +122,7 @@ def _check_format(format: str | None) -> str | None:
         raise ValueError(f"format {format!r} cannot be written; there are {known}")
     return name
 
-# %% ../nbs/06a_folder.ipynb #06-017
+# %% ../nbs/06a_folder.ipynb #06a-017
 @dataclass
 class _Job:
     "A photo on its way."
@@ -151,7 +151,7 @@ def _gray_pages(source: Path, force: bool, max_pixels: int) -> Iterator[Photo]:
             raise ValueError(f"page {number} is "*(photo.pages > 1) + "already in colour; --force gives it other colours")
         yield photo
 
-# %% ../nbs/06a_folder.ipynb #06-019
+# %% ../nbs/06a_folder.ipynb #06a-019
 _BATCH, _WAITING, _FLOWING = 8, 64, 2**25  # photos at once in the network, photos that wait for their like, pixels under way
 
 def _flow(jobs: Iterable[_Job], load: Callable, color: Callable, store: Callable) -> Iterator[tuple]:  # (job, Result)
@@ -203,7 +203,7 @@ def _flow(jobs: Iterable[_Job], load: Callable, color: Callable, store: Callable
             if result := advance(): yield result
     finally: pool.shutdown(cancel_futures=True)  # also on Ctrl-C: what is being written is finished, nothing else is begun
 
-# %% ../nbs/06a_folder.ipynb #06-023
+# %% ../nbs/06a_folder.ipynb #06a-023
 def _share() -> tuple[int, int]:  # number of this process, and of all
     "Who this process is, by RANK and WORLD_SIZE as accelerate and torchrun set them; raises ValueError when they do not say."
     said = {k: v for k in ("RANK", "WORLD_SIZE") if (v := os.environ.get(k))}
@@ -217,14 +217,14 @@ def _is_mine(name: Path, rank: int, world: int) -> bool:
     "Whether it falls to this process."
     return int.from_bytes(hashlib.blake2b(os.fsencode(name.as_posix())).digest(), "big") % world == rank
 
-# %% ../nbs/06a_folder.ipynb #06-026
+# %% ../nbs/06a_folder.ipynb #06a-026
 def _weigh(source: Path) -> int:
     "Pixels, by the header; for albums, and for files that Pillow cannot open, as many as may be under way: they go alone."
     try:
         with Image.open(source) as im: return _FLOWING if im.format == "TIFF" and im.n_frames > 1 else min(im.width*im.height, _FLOWING)
     except Exception: return _FLOWING
 
-# %% ../nbs/06a_folder.ipynb #06-027
+# %% ../nbs/06a_folder.ipynb #06a-027
 def colorize_files(
     colorizer: Colorizer,
     inputs: str | Path | Iterable[str | Path],  # files, folders (searched recursively, their structure kept), globs
@@ -314,7 +314,7 @@ def colorize_files(
     except OSError as e: say(f"portrait-gan: no list of the errors in {_printable(str(out))}: {e.strerror or e}", sys.stderr)
     return ordered
 
-# %% ../nbs/06a_folder.ipynb #06-028
+# %% ../nbs/06a_folder.ipynb #06a-028
 def _sweep(out: Path):
     "Remove what processes of this machine that no longer live have left half-written."
     for path in out.rglob(f"{TMP}*"):

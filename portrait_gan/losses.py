@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['pixel_loss', 'discriminator_loss', 'generator_loss', 'PerceptualLoss']
 
-# %% ../nbs/03a_losses.ipynb #03-003
+# %% ../nbs/03a_losses.ipynb #03a-003
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .generator import LITE, pretrained_encoder
 from .lab import denormalize_lab, lab_to_rgb
 
-# %% ../nbs/03a_losses.ipynb #03-006
+# %% ../nbs/03a_losses.ipynb #03a-006
 def pixel_loss(
     fake_ab: Tensor,  # (N,2,H,W) proposed
     real_ab: Tensor,  # (N,2,H,W) true
@@ -26,7 +26,7 @@ def pixel_loss(
     if rebalance: error = error*(1 + rebalance*real_ab.norm(dim=1, keepdim=True))
     return error.sum()/len(error) if kind == "l1_sum" else error.mean()
 
-# %% ../nbs/03a_losses.ipynb #03-018
+# %% ../nbs/03a_losses.ipynb #03a-018
 def discriminator_loss(
     real_logits: Tensor,  # verdicts on real photos
     fake_logits: Tensor,  # verdicts on proposed ones
@@ -40,7 +40,7 @@ def discriminator_loss(
     if kind == "hinge": return (F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean())/2
     raise ValueError(f"unknown GAN loss {kind!r}; there are bce, lsgan and hinge")
 
-# %% ../nbs/03a_losses.ipynb #03-019
+# %% ../nbs/03a_losses.ipynb #03a-019
 def generator_loss(
     fake_logits: Tensor,  # verdicts on proposed photos
     kind: str = "bce",  # as in discriminator_loss
@@ -51,7 +51,7 @@ def generator_loss(
     if kind == "hinge": return -fake_logits.mean()
     raise ValueError(f"unknown GAN loss {kind!r}; there are bce, lsgan and hinge")
 
-# %% ../nbs/03a_losses.ipynb #03-023
+# %% ../nbs/03a_losses.ipynb #03a-023
 class PerceptualLoss(nn.Module):
     "Mean |difference| of ImageNet features at 1/2, 1/4 and 1/8 of the size (Johnson et al. 2016, who square it, on VGG-16); fixed."
     def __init__(self,

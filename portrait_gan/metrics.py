@@ -6,7 +6,7 @@
 __all__ = ['colorfulness', 'skin_mask', 'score', 'ImageFeatures', 'features_of', 'kid_terms', 'kid', 'usual_distances', 'Scores',
            'compare', 'find_face']
 
-# %% ../nbs/04a_metrics.ipynb #04-003
+# %% ../nbs/04a_metrics.ipynb #04a-003
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from .generator import best_device, lite0_state
 
-# %% ../nbs/04a_metrics.ipynb #04-007
+# %% ../nbs/04a_metrics.ipynb #04a-007
 def colorfulness(
     rgb: np.ndarray,  # (H,W,3) uint8
 ) -> float:  # 0 for grey; photos seldom exceed 110
@@ -35,7 +35,7 @@ def colorfulness(
     rg, yb = r - g, (r + g)/2 - b
     return float(np.hypot(rg.std(), yb.std()) + .3*np.hypot(rg.mean(), yb.mean()))
 
-# %% ../nbs/04a_metrics.ipynb #04-011
+# %% ../nbs/04a_metrics.ipynb #04a-011
 def skin_mask(
     rgb: np.ndarray,  # (H,W,3) uint8
 ) -> np.ndarray:  # (H,W) bool
@@ -43,7 +43,7 @@ def skin_mask(
     cb, cr = np.asarray(Image.fromarray(rgb).convert("YCbCr"))[..., 1:].transpose(2, 0, 1)
     return (77 <= cb) & (cb <= 127) & (133 <= cr) & (cr <= 173)
 
-# %% ../nbs/04a_metrics.ipynb #04-014
+# %% ../nbs/04a_metrics.ipynb #04a-014
 def score(
     truth: np.ndarray,  # (H,W,3) uint8
     picture: np.ndarray,  # (H,W,3) uint8, a colouriser's answer
@@ -62,14 +62,14 @@ def score(
         s["ssim"] = _ssim(truth, picture)
     return {k: float(v) for k, v in s.items()}
 
-# %% ../nbs/04a_metrics.ipynb #04-015
+# %% ../nbs/04a_metrics.ipynb #04a-015
 def _ssim(truth, picture):
     "SSIM with the 11 × 11 Gaussian window of Wang et al. 2004 (section III.C), mean over R, G, B; tinier pictures are padded."
     h, w = truth.shape[:2]
     pair = (np.pad(np.float32(p), ((0, max(0, 11 - h)), (0, max(0, 11 - w)), (0, 0)), "edge") for p in (truth, picture))
     return known.structural_similarity(*pair, channel_axis=2, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
 
-# %% ../nbs/04a_metrics.ipynb #04-026
+# %% ../nbs/04a_metrics.ipynb #04a-026
 class ImageFeatures(nn.Module):
     "The 1280 numbers that EfficientNet-Lite0 hands to its ImageNet classifier; fits `feature=` of torchmetrics' FID and KID."
     num_features = 1280
@@ -111,7 +111,7 @@ def features_of(
         found.append(_eye().look(torch.cat(squares)).cpu().numpy())
     return np.concatenate(found)
 
-# %% ../nbs/04a_metrics.ipynb #04-029
+# %% ../nbs/04a_metrics.ipynb #04a-029
 def kid_terms(
     fake: np.ndarray,  # (N,D) features of answers
     real: np.ndarray,  # (N,D) features of the photos they were made from, in the same order
@@ -130,7 +130,7 @@ def kid(
     "Paired kernel inception distance."
     return float(kid_terms(fake, real).sum()/(len(fake)*(len(fake) - 1)))
 
-# %% ../nbs/04a_metrics.ipynb #04-032
+# %% ../nbs/04a_metrics.ipynb #04a-032
 def usual_distances(
     fake: list[np.ndarray],  # (H,W,3) uint8 answers
     real: list[np.ndarray],  # (H,W,3) uint8 photos they were made from, in the same order
@@ -157,7 +157,7 @@ def _lpips(fake, real):
     for pair in zip(fake, real, strict=True): metric.update(*(p.to(best_device())/255 for p in pair))
     return float(metric.compute())
 
-# %% ../nbs/04a_metrics.ipynb #04-039
+# %% ../nbs/04a_metrics.ipynb #04a-039
 @dataclass
 class Scores:
     "What one colouriser got on each photo."
@@ -209,7 +209,7 @@ def compare(
     except ImportError: real = fake = None
     return Scores({k: np.array([f[k] for f in found]) for k in found[0]}, None if fake is None else kid_terms(fake, real), real)
 
-# %% ../nbs/04a_metrics.ipynb #04-045
+# %% ../nbs/04a_metrics.ipynb #04a-045
 @cache
 def _cascade(): return Cascade(lbp_frontal_face_cascade_filename())
 

@@ -49,6 +49,12 @@ def test_every_module_has_its_notebook(root):
     assert exported[:len(MODULES)] == MODULES
 
 
+def test_cell_ids_are_unique(root):
+    "Comments in the modules name cells by their ids."
+    ids = [c["id"] for n in NOTEBOOKS for c in json.loads((root/"nbs"/n).read_text())["cells"]]
+    assert len(set(ids)) == len(ids) > 500
+
+
 def test_ruff(root):
     done = subprocess.run([TOOLS/"ruff", "check", "nbs", "tests", "benchmarks", "setup.py"], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
