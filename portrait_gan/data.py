@@ -36,7 +36,7 @@ from PIL import ExifTags, Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .files import TMP, atomic_write, exclusive, progress  # noqa: F401
+from .files import TMP, atomic_write, exclusive, progress, say  # noqa: F401
 from .photo import GRAY_BELOW, MAX_PIXELS, PhotoError, color_spread, photo_errors, read_photo, to_rgb, upright  # noqa: F401
 
 # %% ../nbs/00b_data.ipynb #00-006
@@ -819,6 +819,6 @@ def sample_data(
         try:
             prepare("cc0", root/"cc0", 256)
             return root/"cc0"
-        except OSError as e: print(f"toy portraits instead of photos: {e}")
+        except OSError as e: say(f"toy portraits instead of photos: {e}")
     prepare(save_toys(root/f"toys_{size}", n, size), root/f"toys_{size}_cache", size)
     return root/f"toys_{size}_cache"

@@ -1,9 +1,12 @@
 """The colouriser as a Gradio page, ready to be a Hugging Face Space: python space/app.py
 
 `pip install -e ".[demo]"`. What visitors bring is deleted within two hours, and no path or address can be opened, only uploads."""
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before PyTorch comes: threads that wait leave the cores to other visitors
 
 import gradio as gr
 import numpy as np
