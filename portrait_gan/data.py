@@ -759,10 +759,11 @@ class Portraits(Dataset):
         squash: bool = False,  # squash the whole photo instead of cropping (the seed recipe)
         min_crop: float = .6,  # smallest crop as a share of the short side
         seed: int = 0,  # of crops, flips and draws
+        draws: int = 11,  # random numbers that come with each photo
     ):
         "Raises FileNotFoundError when `root` was not prepared."
-        self.root, self.size, self.augment, self.squash, self.min_crop, self.seed = Path(root), size, augment, squash, min_crop, seed
-        self.epoch, self._drawn = 0, (None, None)
+        self.root, self.size, self.augment, self.squash, self.min_crop = Path(root), size, augment, squash, min_crop
+        self.seed, self.draws, self.epoch, self._drawn = seed, draws, 0, (None, None)
         if not (self.root/"split.csv").exists(): raise FileNotFoundError(f"{root}: not prepared; run portrait-gan prepare SRC {root}")
         records = _read_journal(self.root)[0]
         self.short_side = records[""]["size"]
@@ -786,7 +787,7 @@ class Portraits(Dataset):
 
     def fetch(self,
         indices: list[int],  # which ones
-    ) -> dict[str, Tensor]:  # squares (N,3,size,size) uint8; draws (N,11) float32 in [0,1)
+    ) -> dict[str, Tensor]:  # squares (N,3,size,size) uint8; draws (N,draws) float32 in [0,1)
         "The squares of a batch, and its random numbers."
         chance, (heights, widths) = self._chance()[indices], self.places[indices, 1:].T
         if self.squash: h, w = heights, widths
@@ -801,9 +802,9 @@ class Portraits(Dataset):
     __getitems__ = fetch  # how a DataLoader asks for a whole batch
 
     def _chance(self):
-        "Crop size, place down and across, flip, eleven draws: a row for each photo."
+        "Crop size, place down and across, flip, and the draws: a row for each photo."
         epoch = self.epoch if self.augment else 0
-        if self._drawn[0] != epoch: self._drawn = epoch, np.random.default_rng((self.seed, epoch)).random((len(self), 15), np.float32)
+        if self._drawn[0] != epoch: self._drawn = epoch, np.random.default_rng((self.seed, epoch)).random((len(self), 4 + self.draws), np.float32)
         if self.augment: return self._drawn[1]
         return np.concatenate([np.tile(np.float32([1, .5, .5, 1]), (len(self), 1)), self._drawn[1][:, 4:]], 1)
 

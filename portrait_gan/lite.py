@@ -78,10 +78,11 @@ class LiteGenerator(nn.Module):
 
     def __init__(
         self,
-        in_channels: int = 1,  # L in [-1,1]
+        in_channels: int = 1,  # 1: L in [-1,1]; 4: L and hints
         classes: int = 2,  # a* and b*
     ):
         super().__init__()
+        self.in_channels = in_channels
         sizes = ((320, 112, 256), (256, 40, 128), (128, 24, 64), (64, 16, 32), (32, 0, 16))
         self.encoder = nn.ModuleDict(dict(model=_Encoder(in_channels)))
         self.decoder = nn.ModuleDict(dict(blocks=nn.ModuleList(_Up(*s) for s in sizes)))
@@ -89,10 +90,11 @@ class LiteGenerator(nn.Module):
 
     def forward(
         self,
-        L: Tensor,  # (N,1,H,W) lightness in [-1,1]
+        L: Tensor,  # (N,1,H,W) lightness in [-1,1]; for a network of four planes also (N,4,H,W), with hints (page 02b)
     ) -> Tensor:  # ab (N,2,H,W), a*b* divided by `AB_SCALE`
-        "Pad to a multiple of 32 with the border pixels, run the U-Net, crop back."
+        "Pad to a multiple of 32 with the border pixels, run the U-Net, crop back; planes that are not given are zero."
         h, w = L.shape[-2:]
+        if (missing := self.in_channels - L.shape[1]) > 0: L = F.pad(L, (0, 0, 0, 0, 0, missing))
         *skips, x = self.encoder["model"](F.pad(L, (0, -w % 32, 0, -h % 32), mode="replicate"))
         for up in self.decoder["blocks"]:
             x = up(x, *skips[-1:])

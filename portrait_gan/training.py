@@ -70,8 +70,10 @@ from portrait_gan.generator import (
     colorize_gray,
     load_generator,
     save_generator,
+    widen_stem,
     write_weights,
 )
+from .hints import HINT_DRAWS, random_hints
 from .lab import AB_SCALE, REC601, REC709, gray_to_L, linear_to_L, linear_to_lab, luma, rgb_to_lab, to_linear
 from .losses import PerceptualLoss, discriminator_loss, generator_loss, pixel_loss
 
@@ -87,6 +89,9 @@ class TrainConfig:
     grays: Literal["L", "mixed"] = "mixed"  # grey the network is given: L* alone, or L*, Rec. 601, Rec. 709 and film
     jitter: float = 0.1  # of the grey picture's tone curve, up to a power of exp(±jitter); the true colours stay
     old: float = 0.25  # share of the grey pictures that are made to look old: blurred, faded, grainy
+    hints: float = 0.5  # share of the photos that come with some of their true colours, as a person would give them (page 02b); 0: the network knows no hints
+    hint_points: float = 8.0  # how many, on average (Zhang et al. 2017, section 3.1.1)
+    hint_side: float = 9.0  # largest side of a point, in pixels of a photo of 256
     ab_scale: float = AB_SCALE  # a*b* that becomes 1 (110; 128 in the seed recipe)
     batch_size: int = 16  # photos in a step, over all processes
     # how long
@@ -136,15 +141,19 @@ class TrainConfig:
 
     def __post_init__(self): _check_config(self)
 
+    @property
+    def draws(self) -> int: return 11 + HINT_DRAWS*(self.hints > 0)  # random numbers that come with each photo
+
 # %% ../nbs/04_training.ipynb #04-t02
 _RANGES = (  # what every number must be, each of a tuple's too
     ("at least 32", lambda v: v >= 32, "size"),  # the encoder halves it five times
     ("at least 2", lambda v: v >= 2, "batch_size"),  # for BatchNorm
-    ("at least 1", lambda v: v >= 1, "epochs total_steps filters accumulate keep_last keep_every valid_photos"),
+    ("at least 1", lambda v: v >= 1, "hint_side epochs total_steps filters accumulate keep_last keep_every valid_photos"),
     ("at least 0", lambda v: v >= 0, "jitter rebalance lambda_l1 lambda_gan lambda_perceptual lr lr_encoder lr_discriminator "
                                      "weight_decay gan_epochs gan_least workers checkpoint_minutes"),
     ("more than 0", lambda v: v > 0, "ab_scale minutes clip_grad"),
-    ("a share, between 0 and 1", lambda v: 0 <= v <= 1, "min_crop old gan_share ema warmup lr_floor"),
+    ("more than 1", lambda v: v > 1, "hint_points"),
+    ("a share, between 0 and 1", lambda v: 0 <= v <= 1, "min_crop old hints gan_share ema warmup lr_floor"),
     ("at least 0 and less than 1", lambda v: 0 <= v < 1, "betas betas_discriminator"),
     ("at least 0 and less than 2**63", lambda v: 0 <= v < 2**63, "seed"),  # what PyTorch takes
 )
@@ -196,7 +205,7 @@ def _least_photos(size):
 
 # %% ../nbs/04_training.ipynb #04-007
 SEED = TrainConfig(  # the recipe this project started from; one generator pass a step, and logits where it had sigmoid + BCELoss
-    recipe="seed", size=768, squash=True, grays="L", jitter=0.0, old=0.0, ab_scale=128.0, batch_size=3, epochs=46, gan_share=1.0,
+    recipe="seed", size=768, squash=True, grays="L", jitter=0.0, old=0.0, hints=0.0, ab_scale=128.0, batch_size=3, epochs=46, gan_share=1.0,
     encoder="efficientnet-b5", filters=(4, 4, 4, 4), spectral_norm=False, ema=0.0, pixel_loss="l1_sum", rebalance=0.0, lambda_l1=10.0, lambda_gan=1.0,
     gan_least=0, gan_loss="bce", lr=1e-3, lr_encoder=1e-3, lr_discriminator=1e-3, betas_discriminator=(0.9, 0.999), weight_decay=0.0,
     schedule="constant", warmup=0.0)
@@ -237,17 +246,19 @@ def make_old(
 # %% ../nbs/04_training.ipynb #04-014
 def make_pair(
     squares: Tensor,  # (N,3,H,W) uint8 sRGB
-    draws: Tensor,  # (N,11) random numbers of the dataset: five for make_gray and jitter, old or not, five for make_old
+    draws: Tensor,  # (N,11) random numbers of the dataset: five for make_gray and jitter, old or not, five for make_old; the rest for hints
     config: TrainConfig,
-) -> tuple[Tensor, Tensor]:  # L (N,1,H,W) in [-1,1], real_ab (N,2,H,W) in about [-1,1]
+) -> tuple[Tensor, Tensor]:  # L (N,1,H,W) in [-1,1], with hints (N,4,H,W); real_ab (N,2,H,W) in about [-1,1]
     "The grey picture that the generator is given, and the colour it should find."
     rgb = squares/255
     light = to_linear(rgb)
     lab = linear_to_lab(light)
     L = make_gray(rgb, light, draws) if config.grays == "mixed" else lab[:, :1]
     if config.jitter: L = (L/100).clamp_(min=1e-4).log_().mul_(torch.exp(config.jitter*(2*draws[:, 4:5] - 1))[..., None, None]).exp_().mul_(100)
-    if config.old: L = make_old(L, draws[:, 6:]*(draws[:, 5:6] < config.old))
-    return (L/50 - 1).to(memory_format=torch.channels_last), lab[:, 1:]/config.ab_scale
+    if config.old: L = make_old(L, draws[:, 6:11]*(draws[:, 5:6] < config.old))
+    L, real_ab = L/50 - 1, lab[:, 1:]/config.ab_scale
+    if config.hints: L = torch.cat([L, random_hints(real_ab, draws[:, 11:], config.hints, config.hint_points, config.hint_side)], 1)
+    return L.to(memory_format=torch.channels_last), real_ab
 
 # %% ../nbs/04_training.ipynb #04-021
 def make_accelerator(
@@ -298,7 +309,7 @@ def build_networks(
     accelerator = accelerator or make_accelerator()
     device, scaler = accelerator.device, accelerator.scaler
     torch.manual_seed(config.seed)
-    generator = load_start(config) if config.start else build_generator(config.encoder, config.encoder_weights)
+    generator = load_start(config) if config.start else build_generator(config.encoder, config.encoder_weights, 4 if config.hints else 1)
     generator, discriminator = (m.train().to(device, memory_format=torch.channels_last) for m in (generator, build_discriminator(config)))
     if accelerator.num_processes > 1 and device.type == "cuda":  # timm's also knows norms that hold an activation
         generator, discriminator = (convert_sync_batchnorm(m) for m in (generator, discriminator))
@@ -323,7 +334,7 @@ def load_start(
     generator, saved = _start(config)
     for key in ("encoder", "ab_scale"):
         if saved[key] != getattr(config, key): raise ValueError(f"{config.start} has {key} {saved[key]}, this run {getattr(config, key)}")
-    return generator
+    return widen_stem(generator, 4) if config.hints and generator.in_channels == 1 else generator
 
 def inherit_start(
     config: TrainConfig,
@@ -365,7 +376,7 @@ def _recomputed(block, forward):
 # %% ../nbs/04_training.ipynb #04-030
 def train_step(
     nets: Networks,
-    parts: list[tuple[Tensor, Tensor, float]],  # L (N,1,H,W) in [-1,1], real_ab (N,2,H,W), weight: sum 1, the mean over processes
+    parts: list[tuple[Tensor, Tensor, float]],  # L (N,1,H,W) in [-1,1] or with hints (N,4,H,W), real_ab (N,2,H,W), weight: sum 1, the mean over processes
     config: TrainConfig,
     gan: bool = True,  # False: the pixel loss alone, the discriminator stays as it is
 ) -> tuple[dict[str, Tensor], bool]:  # detached scalars: loss_g, loss_g_l1, with the GAN loss_g_gan, loss_d, d_real, d_fake; all finite?
@@ -375,12 +386,12 @@ def train_step(
     fresh, undo = not nets.opt_g.state, lambda: None
     for opt in (nets.opt_d, nets.opt_g): opt.zero_grad()
     try:
-        for k, (L, real_ab, weight) in enumerate(parts):
-            last = k + 1 == len(parts)
+        for k, (given, real_ab, weight) in enumerate(parts):
+            L, last = given[:, :1], k + 1 == len(parts)
             with ExitStack() as stack:
                 if not last:  # processes add up their gradients once a step
                     for m in (nets.generator, nets.discriminator): stack.enter_context(nets.accelerator.no_sync(m))
-                fake_ab, found = nets.generator(L), {}
+                fake_ab, found = nets.generator(given), {}
                 if gan:
                     logits = nets.discriminator(torch.cat([torch.cat([L, real_ab], 1), torch.cat([L, fake_ab.detach()], 1)]))
                     real_logits, fake_logits = logits.chunk(2)
@@ -712,7 +723,7 @@ def _train(config, data, run, resume, accelerator, tell, watch) -> Path:
     if found and state["whole"] and step == config.total_steps:
         tell(f"{run} is finished: {step} steps")
         return run
-    train_set = Portraits(data, "train", config.size, True, config.squash, config.min_crop, config.seed)
+    train_set = Portraits(data, "train", config.size, True, config.squash, config.min_crop, config.seed, config.draws)
     valid_set = Portraits(data, "valid", config.size, squash=config.squash)
     nets = build_networks(replace(config, start=None, encoder_weights=None) if found else config, accelerator)
     if found: load_checkpoint(nets, found)
