@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_HINTS', 'MOST_POINTS', 'HINT_DRAWS', 'Hint', 'parse_hint', 'hints_path', 'write_hints', 'read_hints',
-           'check_hints', 'hint_planes', 'random_hints']
+           'check_hints', 'hint_planes', 'random_hints', 'follow_hints']
 
 # %% ../nbs/02b_hints.ipynb #2b-h03
 import json
@@ -104,12 +104,16 @@ def hint_planes(
     planes = np.zeros((3, *L.shape), np.float32)
     h, w = L.shape
     for hint in hints:
-        r = min(width, height)/80 if hint.radius is None else hint.radius
-        y, x = hint.y*h/height, hint.x*w/width
-        rows, columns = _span(y, r*h/height, h), _span(x, r*w/width, w)
+        (y, x), r = _place(hint, h, w, width, height)
+        rows, columns = _span(y, r, h), _span(x, r, w)
         planes[:2, rows, columns] = (fit_gamut(L[rows, columns].mean()*50 + 50, hint.ab)/ab_scale)[:, None, None]
         planes[2, rows, columns] = 1
     return planes
+
+def _place(hint, h, w, width, height):
+    "Where a hint lies in the copy of (h,w), and its radius there."
+    r = min(width, height)/80 if hint.radius is None else hint.radius
+    return (hint.y*h/height, hint.x*w/width), r*min(h/height, w/width)
 
 def _span(at: float, r: float, n: int) -> slice:
     "The pixels whose middles lie within r of a place, at least the one it lies in."
@@ -149,3 +153,28 @@ def random_hints(
     planes = torch.cat([planes[:, :2]/planes[:, 2:].clamp(min=1), planes[:, 2:].clamp(max=1)], 1)
     whole = (shown < share/100)[:, None, None, None]
     return torch.where(whole, torch.cat([ab, torch.ones_like(ab[:, :1])], 1), planes)
+
+# %% ../nbs/02b_hints.ipynb #2b-h13
+def follow_hints(
+    ab: np.ndarray,  # (2,h,w) the network's answer, a*b*
+    L: np.ndarray,  # (h,w) in [-1,1], as the network saw the photo
+    hints: list[Hint],
+    width: int, height: int,  # of the upright photo
+    reach: float = 3.0,  # spread of a correction, in radii of its hint
+    alike: float = 10.0,  # spread in L*: it ends where the light changes
+) -> np.ndarray:  # (2,h,w), at each hint the colour it asks for, as far as sRGB has it there
+    "Correct what is left between answer and hints, around each and where the light is alike (radial basis functions)."
+    h, w = L.shape
+    places = {}
+    for hint in hints:  # a later one in the same pixel counts
+        (y, x), r = _place(hint, h, w, width, height)
+        places[min(int(y), h - 1), min(int(x), w - 1)] = hint, max(r, 1)
+    (rows, columns), radii = np.array([*places]).T, np.array([r for _, r in places.values()])
+    target = np.array([fit_gamut(L[p]*50 + 50, hint.ab) for p, (hint, _) in places.items()])
+    def weights(y, x, light, k):
+        far = ((y - rows[k])**2 + (x - columns[k])**2)/(reach*radii[k])**2
+        return np.exp(-(far + ((light - L[rows[k], columns[k]])*50/alike)**2)/2)
+    own = np.stack([weights(rows, columns, L[rows, columns], k) for k in range(len(radii))], 1)
+    needed = np.linalg.solve(own + 1e-3*np.eye(len(radii)), target - ab[:, rows, columns].T)
+    y, x = np.ogrid[:h, :w]
+    return ab + sum(np.float32(weights(y, x, L, k))*np.float32(c)[:, None, None] for k, c in enumerate(needed))
