@@ -6,6 +6,7 @@
 __all__ = ['Picture', 'Colorizer', 'check_values']
 
 # %% ../nbs/06_colorize.ipynb #06-003
+import math
 import os
 import re
 import warnings
@@ -92,7 +93,7 @@ class Colorizer:
     def check_hints(
         self,
         hints: list[Hint],
-        width: int, height: int,  # of the upright photo
+        width: float = math.inf, height: float = math.inf,  # of the upright photo, where they are known
     ) -> None:
         "Raises ValueError when the network cannot follow hints, and as `check_hints` of page 02b."
         if hints and not self.takes_hints:
@@ -106,19 +107,19 @@ class Colorizer:
         tta: bool = False,  # average with the prediction for the mirrored photo: twice the time
         hints: list[list[Hint]] | None = None,  # for each photo what is known of its colours
     ) -> tuple[np.ndarray, np.ndarray]:  # (N,1,H,W) the photos' own L*; (N,2,h,w) a*b* at the working size
-        "Light and colour apart, as `join_lab` takes them, photo by photo; raises ValueError for bad hints, or when the network's answer is no colour."
+        "Light and colour apart, as `join_lab` takes them, photo by photo; raises ValueError for bad hints and for an answer that is no colour."
         hints = [h or [] for h in hints] if hints and any(hints) else []
         for p, of_photo in zip(photos, hints, strict=bool(hints)): self.check_hints(of_photo, *np.shape(p)[1::-1])
         planes = [lightness(p) for p in photos]
         L_star = planes[0] if len(planes) == 1 else np.concatenate(planes)  # a large photo is not copied
         x = L = shrink(L_star, self.size if size is None else size)
         H, W = L_star.shape[2:]
-        if hints: x = np.stack([np.concatenate([l, hint_planes(h, l[0], W, H, self.ab_scale)]) for l, h in zip(L, hints, strict=True)])
+        if hints: x = np.concatenate([L, [hint_planes(h, small, W, H, self.ab_scale) for h, small in zip(hints, L[:, 0], strict=True)]], 1)
         colors = self._answer(x)
         if tta: colors = (colors + self._answer(x[..., ::-1].copy())[..., ::-1])/2
         if not (np.abs(colors) < 1e6).all(): raise ValueError("the network's colours are not finite, or far beyond any colour: use other weights")
-        for ab, l, h in zip(colors, L[:, 0], hints, strict=False):
-            if h: ab[:] = follow_hints(ab, l, h, W, H)
+        for i, h in enumerate(hints):
+            if h: colors[i] = follow_hints(colors[i], L[i, 0], h, W, H)
         return L_star, colors
 
     def _answer(self, L: np.ndarray) -> np.ndarray:

@@ -83,7 +83,7 @@ def export_onnx(
 
 # %% ../nbs/05b_export.ipynb #05b-011
 class OnnxGenerator:
-    "A generator that ONNX Runtime computes, on the CPU: L (N,1,H,W) in [-1,1], or (N,4,H,W) with hints -> ab (N,2,H,W). May be used by several threads."
+    "A generator that ONNX Runtime computes, on the CPU: L (N,1,H,W) or, with hints, (N,4,H,W) -> ab (N,2,H,W). May be used by several threads."
     def __init__(
         self,
         model: str | Path | bytes,  # an .onnx file of `export_onnx`, or its content
