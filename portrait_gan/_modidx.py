@@ -450,8 +450,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'portrait_gan.training.TrainConfig': ('training.html#trainconfig', 'portrait_gan/training.py'),
                                        'portrait_gan.training.TrainConfig.__post_init__': ( 'training.html#trainconfig.__post_init__',
                                                                                             'portrait_gan/training.py'),
-                                       'portrait_gan.training.TrainConfig.draws': ( 'training.html#trainconfig.draws',
-                                                                                    'portrait_gan/training.py'),
                                        'portrait_gan.training._Clock': ('training.html#_clock', 'portrait_gan/training.py'),
                                        'portrait_gan.training._Clock.__init__': ( 'training.html#_clock.__init__',
                                                                                   'portrait_gan/training.py'),

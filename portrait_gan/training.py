@@ -141,9 +141,6 @@ class TrainConfig:
 
     def __post_init__(self): _check_config(self)
 
-    @property
-    def draws(self) -> int: return 11 + HINT_DRAWS*(self.hints > 0)  # random numbers that come with each photo
-
 # %% ../nbs/04_training.ipynb #04-t02
 _RANGES = (  # what every number must be, each of a tuple's too
     ("at least 32", lambda v: v >= 32, "size"),  # the encoder halves it five times
@@ -246,7 +243,7 @@ def make_old(
 # %% ../nbs/04_training.ipynb #04-014
 def make_pair(
     squares: Tensor,  # (N,3,H,W) uint8 sRGB
-    draws: Tensor,  # (N,11) random numbers of the dataset: five for make_gray and jitter, old or not, five for make_old; the rest for hints
+    draws: Tensor,  # (N,DRAWS) random numbers of the dataset: five for make_gray and jitter, old or not, five for make_old; the others for hints
     config: TrainConfig,
 ) -> tuple[Tensor, Tensor]:  # L (N,1,H,W) in [-1,1], with hints (N,4,H,W); real_ab (N,2,H,W) in about [-1,1]
     "The grey picture that the generator is given, and the colour it should find."
@@ -257,7 +254,7 @@ def make_pair(
     if config.jitter: L = (L/100).clamp_(min=1e-4).log_().mul_(torch.exp(config.jitter*(2*draws[:, 4:5] - 1))[..., None, None]).exp_().mul_(100)
     if config.old: L = make_old(L, draws[:, 6:11]*(draws[:, 5:6] < config.old))
     L, real_ab = L/50 - 1, lab[:, 1:]/config.ab_scale
-    if config.hints: L = torch.cat([L, random_hints(real_ab, draws[:, 11:], config.hints, config.hint_points, config.hint_side)], 1)
+    if config.hints: L = torch.cat([L, random_hints(real_ab, draws[:, -HINT_DRAWS:], config.hints, config.hint_points, config.hint_side)], 1)
     return L.to(memory_format=torch.channels_last), real_ab
 
 # %% ../nbs/04_training.ipynb #04-021
@@ -723,7 +720,7 @@ def _train(config, data, run, resume, accelerator, tell, watch) -> Path:
     if found and state["whole"] and step == config.total_steps:
         tell(f"{run} is finished: {step} steps")
         return run
-    train_set = Portraits(data, "train", config.size, True, config.squash, config.min_crop, config.seed, config.draws)
+    train_set = Portraits(data, "train", config.size, True, config.squash, config.min_crop, config.seed)
     valid_set = Portraits(data, "valid", config.size, squash=config.squash)
     nets = build_networks(replace(config, start=None, encoder_weights=None) if found else config, accelerator)
     if found: load_checkpoint(nets, found)
