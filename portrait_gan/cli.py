@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Union, get_type_hints
 
 import tyro
-from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg, subcommand
 
 from .files import atomic_write, say
 
@@ -88,6 +88,8 @@ class Colorize:
     inputs: Positional[tuple[str, ...]]  # files, folders (with all below them) or globs in quotes
     out: Path  # folder for the results, which keep name, size and orientation
     checkpoint: str | None = None  # a run, a folder, a file or a hub id hf://owner/name; none: the bundled weights
+    hint: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="X,Y,COLOUR[,RADIUS]")] = ()  # a colour you know, at a pixel of the one photo
+    hints: bool = True  # follow the hints that lie beside a photo as NAME.hints.json
     size: int | None = None  # short side in pixels that the network works at; none: the one the weights were trained for
     saturation: float = 1.0  # 0 is grey, 1 as predicted, more is more
     format: str | None = None  # png, jpg, tif, webp …; none: the input's own
@@ -109,17 +111,20 @@ class Colorize:
 
         from portrait_gan.colorize import Colorizer
         from portrait_gan.folder import colorize_files
+        from portrait_gan.hints import parse_hint
         from portrait_gan.pretrained import best_device
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a file is told once, by us
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, self.max_pixels)  # Pillow refuses twice this, whatever we allow
         def tell(r):
             if r.problem or r.note: say(f"portrait-gan: {r}", sys.stderr)
         try:
+            hints = [parse_hint(h) for h in self.hint]
             several = self.backend == "torch" and "LOCAL_RANK" in os.environ and best_device() == "cuda"
             device = f"cuda:{os.environ['LOCAL_RANK']}" if several else None
             colorizer = Colorizer.from_pretrained(self.checkpoint, device, self.backend)
             results = colorize_files(colorizer, self.inputs, self.out, self.size, self.saturation, self.format, self.overwrite, tell,
-                                     force=self.force, tta=self.tta, compare=self.compare, quality=self.quality, max_pixels=self.max_pixels)
+                                     force=self.force, tta=self.tta, compare=self.compare, quality=self.quality, max_pixels=self.max_pixels,
+                                     hints=hints, hint_files=self.hints)
         except (ValueError, OSError, RuntimeError) as e: return _complain(e, 2)
         except KeyboardInterrupt: return _complain("interrupted; the same command goes on where this stopped", 130)
         bad, old = (sum(bool(getattr(r, k)) for r in results) for k in ("problem", "skipped"))

@@ -6,6 +6,7 @@
 __all__ = ['Picture', 'Colorizer', 'check_values']
 
 # %% ../nbs/06_colorize.ipynb #06-003
+import math
 import os
 import re
 import warnings
@@ -19,6 +20,7 @@ from PIL import Image
 from .checkpoint import find_checkpoint
 from .export import OnnxGenerator, cached_onnx
 from .files import say
+from .hints import Hint, check_hints, follow_hints, hint_planes
 from .photo import Photo, as_image, eight_bits, lost_as_image, read_pages, to_rgb
 from .pixels import join_lab, lightness, shrink
 from .pretrained import CONFIG, EMA_WEIGHTS, LITE, WEIGHTS, best_device, find_weights, load_weights
@@ -56,9 +58,10 @@ class Colorizer:
         size: int = 256,  # short side the network works at, in pixels
         ab_scale: float = 110.0,  # a*b* that the network calls 1
         device=None,  # where the network runs, as PyTorch names it; none: the accelerator, else the CPU
+        name: str = "this network",  # what errors call it
     ):
         "Move the generator to the device; raises ValueError when that cannot be."
-        self.generator, self.size, self.ab_scale = generator, size, ab_scale
+        self.generator, self.size, self.ab_scale, self.name = generator, size, ab_scale, name
         if isinstance(generator, OnnxGenerator): return
         import torch
         device = best_device() if device is None else device
@@ -75,32 +78,52 @@ class Colorizer:
     ) -> "Colorizer":
         "Load a trained generator with its own settings; raises FileNotFoundError, ValueError or RuntimeError, one line each."
         if backend not in ("torch", "onnx"): raise ValueError(f"backend is {backend!r}; it can be torch or onnx")
-        is_file = str(path).endswith(".onnx")
+        name, is_file = "the bundled network" if path is None else str(path), str(path).endswith(".onnx")
         if not is_file:
             weights, config = find_weights(None if path is None else find_checkpoint(_fetch(path)))
-            if (config["in_channels"], config["classes"]) != (1, 2): raise ValueError(f"{path}: this network does not turn L into a*b*")
-            if backend == "torch": return cls(_load(weights, config), config["size"], config["ab_scale"], device)
+            if config["in_channels"] not in (1, 4) or config["classes"] != 2: raise ValueError(f"{path}: this network does not turn L into a*b*")
+            if backend == "torch": return cls(_load(weights, config), config["size"], config["ab_scale"], device, name)
         if str(device) not in ("None", "cpu"): raise ValueError(f"device {device}: ONNX Runtime computes on the CPU here")
         engine = OnnxGenerator(path if is_file else cached_onnx(weights, config))
-        return cls(engine, engine.size, engine.ab_scale)
+        return cls(engine, engine.size, engine.ab_scale, name=name)
+
+    @property
+    def takes_hints(self) -> bool: return getattr(self.generator, "in_channels", 1) == 4
+
+    def check_hints(
+        self,
+        hints: list[Hint],
+        width: float = math.inf, height: float = math.inf,  # of the upright photo, where they are known
+    ) -> None:
+        "Raises ValueError when the network cannot follow hints, and as `check_hints` of page 02b."
+        if hints and not self.takes_hints:
+            raise ValueError(f"{self.name} was trained without hints and cannot follow any: leave them out, or use weights that take hints")
+        check_hints(hints, width, height)
 
     def predict(
         self,
         photos: list[np.ndarray],  # of one shape, (H,W) or (H,W,3), uint8 or uint16
         size: int | None = None,  # short side the network works at, in pixels; none: what it was trained for
         tta: bool = False,  # average with the prediction for the mirrored photo: twice the time
+        hints: list[list[Hint]] | None = None,  # for each photo what is known of its colours
     ) -> tuple[np.ndarray, np.ndarray]:  # (N,1,H,W) the photos' own L*; (N,2,h,w) a*b* at the working size
-        "Light and colour apart, as `join_lab` takes them, photo by photo; raises ValueError when the network's answer is no colour."
+        "Light and colour apart, as `join_lab` takes them, photo by photo; raises ValueError for bad hints and for an answer that is no colour."
+        hints = [h or [] for h in hints] if hints and any(hints) else []
+        for p, of_photo in zip(photos, hints, strict=bool(hints)): self.check_hints(of_photo, *np.shape(p)[1::-1])
         planes = [lightness(p) for p in photos]
         L_star = planes[0] if len(planes) == 1 else np.concatenate(planes)  # a large photo is not copied
-        L = shrink(L_star, self.size if size is None else size)
-        colors = self._answer(L)
-        if tta: colors = (colors + self._answer(L[..., ::-1].copy())[..., ::-1])/2
+        x = L = shrink(L_star, self.size if size is None else size)
+        H, W = L_star.shape[2:]
+        if hints: x = np.concatenate([L, [hint_planes(h, small, W, H, self.ab_scale) for h, small in zip(hints, L[:, 0], strict=True)]], 1)
+        colors = self._answer(x)
+        if tta: colors = (colors + self._answer(x[..., ::-1].copy())[..., ::-1])/2
         if not (np.abs(colors) < 1e6).all(): raise ValueError("the network's colours are not finite, or far beyond any colour: use other weights")
+        for i, h in enumerate(hints):
+            if h: colors[i] = follow_hints(colors[i], L[i, 0], h, W, H)
         return L_star, colors
 
     def _answer(self, L: np.ndarray) -> np.ndarray:
-        "What the network says to (N,1,h,w) in [-1,1], in units of a*b*."
+        "What the network says to (N,1,h,w) in [-1,1], or (N,4,h,w) with hints, in units of a*b*."
         with np.errstate(over="ignore"):  # predict looks for what is no colour
             return self._output(L)*self.ab_scale
 
@@ -117,20 +140,24 @@ class Colorizer:
         size: int | None = None,  # short side the network works at, in pixels; none: what it was trained for
         saturation: float = 1.0,  # factor on a*b*: 0 is grey, 1 as predicted
         tta: bool = False,  # average with the prediction for the mirrored photo
+        hints: list[Hint] | list[list[Hint]] | None = None,  # what is known of its colours; for a list of photos a list for each
     ) -> Image.Image | Photo | list:  # RGB, upright, of the photo's size and with its L*; for a Photo a Photo, with all that it has
         """Colour photos at their own resolution; raises PhotoError for a bad file and ValueError for bad values.
 
         A Pillow picture has eight bits and here no transparency: what a file has beyond that is warned of; its EXIF, resolution
         and profile are in `info`, for `save(path, **picture.info)`. `colorize_files` and a Photo of `read_pages` keep all."""
         check_values(size, saturation)
-        if isinstance(photo, list): return [self.colorize(p, size, saturation, tta) for p in photo]
-        def colored(pixels, dtype): return join_lab(*self.predict([pixels], size, tta), saturation, dtype)
+        if isinstance(photo, list):
+            return [self.colorize(p, size, saturation, tta, h) for p, h in zip(photo, hints or [None]*len(photo), strict=True)]
+        def colored(pixels, dtype): return join_lab(*self.predict([pixels], size, tta, [hints or []]), saturation, dtype)
         if isinstance(photo, Photo): return replace(photo, pixels=colored(photo.pixels, photo.pixels.dtype))
         if isinstance(photo, str | os.PathLike):
             given = next(read_pages(photo))
             lost = lost_as_image(given) + [given.left_out]*bool(given.left_out) + [f"only the first of its {given.pages} pictures"]*(given.pages > 1)
             if lost: warnings.warn(f"{photo}: {'; '.join(lost)}", stacklevel=2)
-            return as_image(replace(given, pixels=colored(given.pixels, np.uint8), alpha=None if given.alpha is None else eight_bits(given.alpha)))
+            try: pixels = colored(given.pixels, np.uint8)
+            except ValueError as e: raise ValueError(f"{photo}: {e}") from e
+            return as_image(replace(given, pixels=pixels, alpha=None if given.alpha is None else eight_bits(given.alpha)))
         return Image.fromarray(colored(np.asarray(to_rgb(photo) if isinstance(photo, Image.Image) else photo), np.uint8))
 
     def save_pretrained(self, save_directory: str | Path, **options):
@@ -162,7 +189,7 @@ def _load(weights: Path, config: dict):
     "The network for these weights: page 02a's, which is there at once, or any other by page 02 and its libraries."
     if config["encoder"] == LITE:
         from portrait_gan.lite import LiteGenerator
-        return load_weights(LiteGenerator(), weights, LITE)
+        return load_weights(LiteGenerator(config["in_channels"]), weights, LITE)
     from portrait_gan.generator import load_generator
     return load_generator(weights)[0]
 

@@ -9,6 +9,7 @@ __all__ = ['SIZES', 'with_constant_pads', 'export_onnx', 'OnnxGenerator', 'cache
 import copy
 import hashlib
 import importlib.util
+import itertools
 import json
 import warnings
 from pathlib import Path
@@ -55,22 +56,25 @@ def export_onnx(
 ) -> float:  # largest difference from PyTorch, in units of a*b*
     """Write L (b,1,32h,32w) in [-1,1] → ab (b,2,32h,32w) as ONNX, any b, h and w up to 128; `size` and `ab_scale` go into its metadata.
 
+    A network of four planes takes "L" (b,4,32h,32w), with hints behind the lightness (page 02b).
+
     Raises RuntimeError when the extra `onnx` is missing, or when the file's answers differ by more than 0.001 · `ab_scale`; nothing is
     written then."""
     _needs("onnx", "onnxscript", "onnxruntime")
     import torch
     generator = copy.deepcopy(generator).cpu().float().eval().to(memory_format=torch.contiguous_format)
+    planes = getattr(generator, "in_channels", 1)
     free = {0: torch.export.Dim("b"), **{i: 32*torch.export.Dim(n, min=1, max=128) for i, n in ((2, "h"), (3, "w"))}}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # about its own internals
-        program = torch.onnx.export(with_constant_pads(generator), (torch.zeros(2, 1, 64, 96),), input_names=["L"], output_names=["ab"],
+        program = torch.onnx.export(with_constant_pads(generator), (torch.zeros(2, planes, 64, 96),), input_names=["L"], output_names=["ab"],
                                     dynamic_shapes={"L": free}, dynamo=True, external_data=False, verbose=False)
     model = program.model_proto
     for key, value in (("size", size), ("ab_scale", ab_scale)): model.metadata_props.add(key=key, value=str(value))
     data = model.SerializeToString()
     ours, offs = OnnxGenerator(data), []
-    for b, h, w in SIZES:
-        L = torch.randn(b, 1, h, w, generator=torch.Generator().manual_seed(h)).clamp(-1, 1)
+    for (b, h, w), given in itertools.product(SIZES, {1, planes}):
+        L = torch.randn(b, given, h, w, generator=torch.Generator().manual_seed(h)).clamp(-1, 1)
         with torch.no_grad(): offs.append(np.abs(ours(L.numpy()) - generator(L).numpy()).max())
     off = float(np.max(offs))  # NaN if one is
     if not off <= 1e-3: raise RuntimeError(f"{path}: not written, because its colours differ from PyTorch's by {off*ab_scale:.3f} units of a*b*")
@@ -79,7 +83,7 @@ def export_onnx(
 
 # %% ../nbs/05b_export.ipynb #05b-011
 class OnnxGenerator:
-    "A generator that ONNX Runtime computes, on the CPU: L (N,1,H,W) in [-1,1] -> ab (N,2,H,W). May be used by several threads."
+    "A generator that ONNX Runtime computes, on the CPU: L (N,1,H,W) or, with hints, (N,4,H,W) -> ab (N,2,H,W). May be used by several threads."
     def __init__(
         self,
         model: str | Path | bytes,  # an .onnx file of `export_onnx`, or its content
@@ -97,9 +101,13 @@ class OnnxGenerator:
         told = self.session.get_modelmeta().custom_metadata_map
         try: self.size, self.ab_scale = int(told["size"]), float(told["ab_scale"])
         except (KeyError, ValueError) as e: raise ValueError(f"{name} was not written by portrait-gan: it names no size and a*b* scale") from e
+        self.in_channels = self.session.get_inputs()[0].shape[1]
 
     def __call__(self, L: np.ndarray) -> np.ndarray:
-        h, w = L.shape[2:]
+        "Raises ValueError for more planes than it has."
+        (n, given, h, w), planes = L.shape, self.in_channels
+        if given > planes: raise ValueError(f"this network takes {planes} plane{'s'*(planes > 1)}, got {given}")
+        if given < planes: L = np.concatenate([L, np.zeros((n, planes - given, h, w), L.dtype)], 1)
         L = np.pad(L.astype(np.float32, copy=False), ((0, 0), (0, 0), (0, -h % 32), (0, -w % 32)), "edge")
         return self.session.run(["ab"], {"L": L})[0][..., :h, :w]
 

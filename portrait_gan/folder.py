@@ -28,6 +28,7 @@ from PIL import Image
 
 from .colorize import Colorizer, check_values
 from .files import TMP, atomic_write, progress, say
+from .hints import Hint, hints_path, read_hints, write_hints
 from .photo import MAX_PIXELS, Photo, eight_bits, has_color, read_pages, write_pages
 from .pixels import join_lab
 
@@ -91,7 +92,8 @@ def _walk(folder: Path, out: Path, left_out: Counter[str], pattern: tuple[str, .
         dirs[:] = sorted(d for d in dirs if _fits((*below, d), pattern, True) and os.path.realpath(Path(here, d)) != real_out)
         fitting = [f for f in files if _fits((*below, f), pattern)]
         names = {f for f in fitting if not suffixes or Path(f).suffix.lower() in suffixes}
-        left_out.update(Path(f).suffix.lower() or "without suffix" for f in fitting if f not in names)
+        hints = {hints_path(f) for f in names}
+        left_out.update(Path(f).suffix.lower() or "without suffix" for f in fitting if f not in names and Path(f) not in hints)
         for path in (Path(here, n) for n in [*sorted(names), *dirs]):
             if not _inside(path, root): found.append((path, None, f"a link that leads out of {folder} is not followed"))
             elif path.name in names: found.append((path, path.relative_to(folder), None))
@@ -134,6 +136,7 @@ class _Job:
     weight: int = 0  # pixels
     pages: Iterator[Photo] | None = None
     first: Photo | None = None  # the page that is coloured with others of its shape
+    hints: list[Hint] | None = None  # for that page
 
 def _identity(path: Path) -> tuple | None:
     "What a file is, whatever it is called: links and spellings of one file share it."
@@ -150,6 +153,32 @@ def _gray_pages(source: Path, force: bool, max_pixels: int) -> Iterator[Photo]:
         if not force and photo.pixels.ndim == 3 and has_color(eight_bits(photo.pixels)):
             raise ValueError(f"page {number} is "*(photo.pages > 1) + "already in colour; --force gives it other colours")
         yield photo
+
+# %% ../nbs/06a_folder.ipynb #06a-u02
+def _size(photo: Photo) -> tuple[int, int]: return photo.pixels.shape[1::-1]
+
+def _hints_beside(job: _Job, colorizer: Colorizer) -> tuple[list[Hint], str | None]:
+    "The hints of a photo's own file, and a note when the network cannot follow them; raises ValueError, one line that names the file."
+    path = hints_path(job.source)
+    if not os.path.lexists(path): return [], None
+    if not colorizer.takes_hints: return [], f"{path.name} is not followed: {colorizer.name} was trained without hints"
+    try: return read_hints(path, _size(job.first)), None
+    except OSError as e: raise ValueError(f"{path} is not readable ({e.strerror}); mend or remove it") from e
+
+def _keep_hints(job: _Job, overwrite: bool, keep: set) -> str | None:  # a note when hints lie there that are not the result's
+    "Write what was followed beside a result; raises ValueError when other hints are there that may not be replaced."
+    path, size = hints_path(job.target), _size(job.first)
+    if os.path.lexists(path):
+        mine = _identity(path) in keep
+        if not job.hints: return None if mine else f"{path.name} beside it is not of this result"
+        with suppress(ValueError, OSError):
+            if read_hints(path, size) == job.hints: return None
+        if mine: raise ValueError(f"{path} is an input or an output of this run and is not replaced; choose another output folder")
+        if not overwrite: raise ValueError(f"{path} holds other hints; --overwrite replaces them, or choose another output folder")
+    if not job.hints: return None
+    try: write_hints(path, job.hints, size)
+    except OSError as e: raise ValueError(f"cannot write {path}: {e.strerror}") from e
+    keep.add(_identity(path))
 
 # %% ../nbs/06a_folder.ipynb #06a-019
 _BATCH, _WAITING, _FLOWING = 8, 64, 2**25  # photos at once in the network, photos that wait for their like, pixels under way
@@ -240,26 +269,33 @@ def colorize_files(
     compare: bool = False,  # also write NAME.compare.jpg, before and after side by side
     quality: int = 95,  # of JPEG, WebP, AVIF and HEIF, 1 to 100
     max_pixels: int = MAX_PIXELS,  # refuse larger pictures
+    hints: Iterable[Hint] = (),  # what is known of the colours of the one photo; added to those of its file
+    hint_files: bool = True,  # read the hints that lie beside a photo as NAME.hints.json (page 02b)
 ) -> Results:  # one for each photo, and one for each input that had none
     """Colour files and folders; a bad photo becomes a result with a problem, listed in OUT/errors.csv when there were several photos.
 
-    A second run goes on where the first stopped. Of processes that share the work (RANK, WORLD_SIZE), each writes its errors-RANK.csv.
-    Raises ValueError for values no photo can be coloured with, or when RANK and WORLD_SIZE do not fit, and
-    NotADirectoryError when `out` is a file."""
+    A second run goes on where the first stopped. Hints that were followed are kept beside the result.
+    Of processes that share the work (RANK, WORLD_SIZE), each writes its errors-RANK.csv.
+    Raises ValueError for values no photo can be coloured with, for hints with several photos or for a network that takes none,
+    or when RANK and WORLD_SIZE do not fit, and NotADirectoryError when `out` is a file."""
     check_values(size, saturation)
     if not 1 <= quality <= 100: raise ValueError(f"quality is {quality}; it must be 1 to 100")
     if max_pixels < 1: raise ValueError(f"max_pixels is {max_pixels}; it must be at least 1")
+    if hints := list(hints): colorizer.check_hints(hints)
     format, out, renaming, share, left_out = _check_format(format), Path(out), Lock(), _share(), Counter()
     if out.exists() and not out.is_dir(): raise NotADirectoryError(f"{out} is a file; give a folder")
     given = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     _sweep(out)
     found = list(dict.fromkeys(f for g in given for f in _find(g, out, left_out)))  # named twice is meant once
+    kept_hints = {hints_path(source) for source, _, problem in found if not problem}
+    found = [f for f in found if f[0] not in kept_hints]  # hints that a pattern or the shell took for photos
     # what other processes colour is not replaced either
-    keep, taken, results = {known for source, _, _ in found if (known := _identity(source))}, {}, {}
+    keep, taken, results = {known for source in (*(f[0] for f in found), *kept_hints) if (known := _identity(source))}, {}, {}
     if made := _made_before(found, out, format):
         found = [f for f in found if f[0] not in made]
         left_out["results of an earlier run"] = len(made)
         if not overwrite: keep -= {_identity(source) for source in made}  # nothing is replaced then, they are just there
+    if hints and len(found) != 1: raise ValueError(f"hints are for one photo, not for {len(found)}; keep them beside each as NAME.hints.json")
     planned = [(None, None, None) if problem else output_path(out, name, format) for _, name, problem in found]
     mine = [i for i, (source, name, _) in enumerate(found) if _is_mine(name or source, *share)]
     for (source, _, _), (target, _, _) in zip(found, planned, strict=True): taken.setdefault(target, source)
@@ -277,16 +313,19 @@ def colorize_files(
             try:
                 if problem: raise ValueError(problem)
                 if _check_target(source, target, out, overwrite, keep, taken): yield replace(job, weight=_weigh(source))
-                else: settle(number, Result(source, target, note=_changed(source, target), skipped=True))
+                else: settle(number, Result(source, target, note=_changed(source, target, hints_path(source) if hint_files else None), skipped=True))
             except (ValueError, OSError) as e: settle(number, _problem(e, job))
 
     def load(job):
         job.pages = _gray_pages(job.source, force, max_pixels)
         job.first = next(job.pages)
+        beside, note = _hints_beside(job, colorizer) if hint_files else ([], None)
+        job.hints, job.note = beside + hints, "; ".join(filter(None, (job.note, note)))
+        colorizer.check_hints(job.hints, *_size(job.first))
         return job.first.pixels.shape, job.first.pixels.dtype
 
-    def color(photos):
-        L_star, ab = colorizer.predict([p.pixels for p in photos], size, tta)
+    def color(photos, hints=None):
+        L_star, ab = colorizer.predict([p.pixels for p in photos], size, tta, hints)
         return [replace(p, pixels=join_lab(L_star[i:i + 1], ab[i:i + 1], saturation, p.pixels.dtype)) for i, p in enumerate(photos)]
 
     def store(job, first):
@@ -296,6 +335,7 @@ def colorize_files(
                 lost = write_pages(f, chain([first], others), job.kind, quality)
                 last.enter_context(renaming)  # one at a time: on some disks A.jpg is a.jpg, and the second must see the first
                 if not _check_target(job.source, job.target, out, overwrite, keep, taken): raise ValueError(f"{job.target} came to be meanwhile")
+                stale = _keep_hints(job, overwrite, keep)
             keep.add(_identity(job.target))
         pair = _pair(job.target)
         free = pair not in taken and _identity(pair) not in keep and (overwrite or not os.path.lexists(pair))
@@ -303,11 +343,12 @@ def colorize_files(
         if compare and free:
             try: _write_comparison(job.first.pixels, first.pixels, pair)
             except (OSError, ValueError) as e: alone = f"no comparison: {e}"
-        return Result(job.source, job.target, note="; ".join(filter(None, (job.note, lost, alone))) or None)
+        return Result(job.source, job.target, note="; ".join(filter(None, (job.note, lost, stale, alone))) or None)
 
     with warnings.catch_warnings(), bar:
         warnings.simplefilter("ignore")  # Pillow's remarks on odd files; what matters is in the results
-        for job, result in _flow(jobs(), load, lambda jobs: color([job.first for job in jobs]), store): settle(job.number, result)
+        flow = _flow(jobs(), load, lambda jobs: color([job.first for job in jobs], [job.hints for job in jobs]), store)
+        for job, result in flow: settle(job.number, result)
     ordered = Results(results[number] for number in sorted(results))
     ordered.left_out = left_out
     try: _write_errors(out, ordered, *share)
@@ -330,9 +371,11 @@ def _header(path: Path) -> tuple[list[int], bool] | None:
         with Image.open(path) as im: return None if im.format == "TIFF" else (sorted(im.size), im.mode.startswith("RGB"))
     except Exception: return None
 
-def _changed(source: Path, target: Path) -> str | None:
-    "A note when a photo is newer than what was made of it, or of another size."
+def _changed(source: Path, target: Path, hints: Path | None) -> str | None:
+    "A note when a photo is newer than what was made of it, or of another size, or its hints are newer."
     with suppress(OSError, ValueError):
+        if hints and hints.exists() and os.stat(hints).st_mtime > os.stat(target).st_mtime:
+            return "its hints have changed since; --overwrite makes it anew"
         a, b = _header(source), _header(target)
         if os.stat(source).st_mtime > os.stat(target).st_mtime or a and b and a[0] != b[0]:
             return "the photo has changed since; --overwrite makes it anew"
