@@ -71,7 +71,8 @@ def main(
     def cell(values): return f"{values.mean():.2f} ({' to '.join(f'{v:.2f}' for v in np.percentile(values[drawn].mean(1), (2.5, 97.5)))})"
     table(f"{len(truths)} photos ({split} split)", ["points", "PSNR, dB", "gained", "gained by siggraph17 on ImageNet"],
           [[k, cell(psnr[:, i]), cell(psnr[:, i] - psnr[:, 0]), f"{SIGGRAPH17[i] - SIGGRAPH17[0]:.2f}"] for i, k in enumerate(COUNTS)])
-    print(f"\nanswer at a point against the colour asked for: median {np.median(offs):.2f}, 95 % below {np.percentile(offs, 95):.2f}, largest {max(offs):.2f} units of a*b*")
+    print(f"\nanswer at a point against the colour asked for, in units of a*b*: median {np.median(offs):.2f}, "
+          f"95 % below {np.percentile(offs, 95):.2f}, largest {max(offs):.2f}")
     gray, hint, seconds = to_gray(truths[0]), [Hint(9, 9, "olive")], []
     for _ in range(12):
         begun = time.perf_counter()

@@ -89,7 +89,7 @@ class TrainConfig:
     grays: Literal["L", "mixed"] = "mixed"  # grey the network is given: L* alone, or L*, Rec. 601, Rec. 709 and film
     jitter: float = 0.1  # of the grey picture's tone curve, up to a power of exp(±jitter); the true colours stay
     old: float = 0.25  # share of the grey pictures that are made to look old: blurred, faded, grainy
-    hints: float = 0.5  # share of the photos that come with some of their true colours, as a person would give them (page 02b); 0: the network knows no hints
+    hints: float = 0.5  # share of the photos that come with points of their true colours (page 02b); 0: a network that takes no hints
     hint_points: float = 8.0  # how many, on average (Zhang et al. 2017, section 3.1.1)
     hint_side: float = 9.0  # largest side of a point, in pixels of a photo of 256
     ab_scale: float = AB_SCALE  # a*b* that becomes 1 (110; 128 in the seed recipe)
@@ -373,7 +373,7 @@ def _recomputed(block, forward):
 # %% ../nbs/04_training.ipynb #04-030
 def train_step(
     nets: Networks,
-    parts: list[tuple[Tensor, Tensor, float]],  # L (N,1,H,W) in [-1,1] or with hints (N,4,H,W), real_ab (N,2,H,W), weight: sum 1, the mean over processes
+    parts: list[tuple[Tensor, Tensor, float]],  # of make_pair, with a weight: their sum is 1, the mean over processes
     config: TrainConfig,
     gan: bool = True,  # False: the pixel loss alone, the discriminator stays as it is
 ) -> tuple[dict[str, Tensor], bool]:  # detached scalars: loss_g, loss_g_l1, with the GAN loss_g_gan, loss_d, d_real, d_fake; all finite?

@@ -16,7 +16,7 @@ import pytest
 
 TOOLS = Path(sys.executable).parent
 NOTEBOOKS = sorted(p.name for p in (Path(__file__).parent.parent/"nbs").glob("[0-9]*.ipynb"))
-MODULES = ["files", "photo", "data", "lab", "pixels", "pretrained", "generator", "lite", "discriminator", "losses", "checkpoint", "training",
+MODULES = ["files", "photo", "data", "lab", "pixels", "pretrained", "generator", "lite", "hints", "discriminator", "losses", "checkpoint", "training",
            "metrics", "evaluation", "export", "colorize", "folder", "cli", "app"]
 
 

@@ -105,7 +105,9 @@ def test_tensorboard(trained, tmp_path):
 
 # Every setting is checked where it is made.
 WRONG = dict(
-    recipe=["original "], size=[31, 0, 64., "64", True], squash=[1, "yes"], min_crop=[-.1, 1.1, "0.5"], hints=[-.1, 1.1, "0.5"], hint_points=[1, 0, "8"], hint_side=[0, .5], grays=["l", "", None],
+    recipe=["original "], size=[31, 0, 64., "64", True], squash=[1, "yes"], min_crop=[-.1, 1.1, "0.5"], hints=[-.1, 1.1, "0.5"],
+    hint_points=[1, 0, "8"],
+    hint_side=[0, .5], grays=["l", "", None],
     jitter=[-1, float("nan")], old=[2, -1], ab_scale=[0, -110, float("inf")], batch_size=[1, 8.5, None], epochs=[0, True, 2.5],
     minutes=[0, -1, float("inf")], total_steps=[0, 1.5], gan_share=[-.1, 1.1], gan_epochs=[-1, 1.5], gan_least=[-1, None],
     encoder=["", None, 5], encoder_weights=["", True], start=["", " ", 1], filters=[(), (4, 0), [4, 4], (4, 4.5), 4], spectral_norm=[None, 0],
