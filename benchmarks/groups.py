@@ -18,7 +18,7 @@ from portrait_gan.metrics import Scores, find_face, skin_mask
 
 TONES = {"light skin (over 41°)": 41, "intermediate (28–41°)": 28, "tan (10–28°)": 10, "brown and dark (under 10°)": -91}
 
-SHOWN = ("ab_mae_ratio", "skin_ab_mae_ratio", "kid_ratio", "colorfulness_ratio")
+SHOWN = ("ab_mae_ratio", "skin_ab_mae_ratio", "kid_ratio", "colorfulness_ratio", "flat_grad_ratio")
 
 
 def skin_angle(photo: np.ndarray) -> float | None:  # degrees; None: no face, or less than a fifth of it is skin
@@ -39,7 +39,7 @@ def by(labels: Iterable[str], ours: Scores, gray: Scores) -> dict[str, dict]:  #
     labels, rows = np.array(list(labels)), {}
     for label in ("all", *sorted(set(labels), key=lambda name: (list(TONES).index(name) if name in TONES else -1, name))):
         of = np.flatnonzero((labels == label) | (label == "all"))
-        some, base = (Scores({k: v[of] for k, v in s.values.items()}, None if s.terms is None else s.terms[np.ix_(of, of)]) for s in (ours, gray))
+        some, base = (Scores({k: v[of] for k, v in s.values.items()}, {k: t[np.ix_(of, of)] for k, t in s.terms.items()}) for s in (ours, gray))
         rows[f"{label}, {len(of)}"] = dict(n=len(of), **some.summary(base), intervals=some.intervals(base))
     return rows
 
