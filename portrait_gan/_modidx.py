@@ -276,7 +276,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'portrait_gan.hints.Hint.__post_init__': ('hints.html#hint.__post_init__', 'portrait_gan/hints.py'),
                                     'portrait_gan.hints.Hint.ab': ('hints.html#hint.ab', 'portrait_gan/hints.py'),
                                     'portrait_gan.hints._place': ('hints.html#_place', 'portrait_gan/hints.py'),
-                                    'portrait_gan.hints._span': ('hints.html#_span', 'portrait_gan/hints.py'),
+                                    'portrait_gan.hints._spread': ('hints.html#_spread', 'portrait_gan/hints.py'),
                                     'portrait_gan.hints.check_hints': ('hints.html#check_hints', 'portrait_gan/hints.py'),
                                     'portrait_gan.hints.follow_hints': ('hints.html#follow_hints', 'portrait_gan/hints.py'),
                                     'portrait_gan.hints.hint_planes': ('hints.html#hint_planes', 'portrait_gan/hints.py'),

@@ -749,7 +749,7 @@ def crop_square(
     return F.interpolate(crop, (size, size), mode="bilinear", antialias=True)[0]
 
 # %% ../nbs/00b_data.ipynb #00-080
-DRAWS = 157  # random numbers that come with each photo, for whatever page 04 does with it
+DRAWS = 109  # random numbers that come with each photo, for whatever page 04 does with it
 
 class Portraits(Dataset):
     "Prepared photos of one split, memory-mapped and fetched by the batch."

@@ -254,7 +254,7 @@ def make_pair(
     if config.jitter: L = (L/100).clamp_(min=1e-4).log_().mul_(torch.exp(config.jitter*(2*draws[:, 4:5] - 1))[..., None, None]).exp_().mul_(100)
     if config.old: L = make_old(L, draws[:, 6:11]*(draws[:, 5:6] < config.old))
     L, real_ab = L/50 - 1, lab[:, 1:]/config.ab_scale
-    if config.hints: L = torch.cat([L, random_hints(real_ab, draws[:, -HINT_DRAWS:], config.hints, config.hint_points, config.hint_side)], 1)
+    if config.hints: L = torch.cat([L, random_hints(L, real_ab, draws[:, -HINT_DRAWS:], config.hints, config.hint_points, config.hint_side)], 1)
     return L.to(memory_format=torch.channels_last), real_ab
 
 # %% ../nbs/04_training.ipynb #04-021
