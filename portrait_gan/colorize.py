@@ -112,20 +112,23 @@ class Colorizer:
         for p, of_photo in zip(photos, hints, strict=bool(hints)): self.check_hints(of_photo, *np.shape(p)[1::-1])
         planes = [lightness(p) for p in photos]
         L_star = planes[0] if len(planes) == 1 else np.concatenate(planes)  # a large photo is not copied
-        x = L = shrink(L_star, self.size if size is None else size)
+        L = shrink(L_star, self.size if size is None else size)
         H, W = L_star.shape[2:]
-        if hints: x = np.concatenate([L, [hint_planes(h, small, W, H, self.ab_scale) for h, small in zip(hints, L[:, 0], strict=True)]], 1)
-        colors = self._answer(x)
-        if tta: colors = (colors + self._answer(x[..., ::-1].copy())[..., ::-1])/2
-        if not (np.abs(colors) < 1e6).all(): raise ValueError("the network's colours are not finite, or far beyond any colour: use other weights")
+        colors = self._answer(L, tta)
         for i, h in enumerate(hints):
-            if h: colors[i] = follow_hints(colors[i], L[i, 0], h, W, H)
+            if h:
+                planes = hint_planes(h, colors[i], L[i, 0], W, H)/np.float32([self.ab_scale, self.ab_scale, 1])[:, None, None]
+                told = self._answer(np.concatenate([L[i:i + 1], planes[None]], 1), tta)[0]
+                colors[i] = follow_hints(told, L[i, 0], h, W, H)
         return L_star, colors
 
-    def _answer(self, L: np.ndarray) -> np.ndarray:
-        "What the network says to (N,1,h,w) in [-1,1], or (N,4,h,w) with hints, in units of a*b*."
-        with np.errstate(over="ignore"):  # predict looks for what is no colour
-            return self._output(L)*self.ab_scale
+    def _answer(self, x: np.ndarray, tta: bool) -> np.ndarray:
+        "What the network says to (N,1,h,w) in [-1,1], or (N,4,h,w) with hints, in units of a*b*; raises ValueError for what is no colour."
+        with np.errstate(over="ignore"):
+            ab = self._output(x)*self.ab_scale
+            if tta: ab = (ab + self._output(x[..., ::-1].copy())[..., ::-1]*self.ab_scale)/2
+        if not (np.abs(ab) < 1e6).all(): raise ValueError("the network's colours are not finite, or far beyond any colour: use other weights")
+        return ab
 
     def _output(self, L: np.ndarray) -> np.ndarray:
         if isinstance(self.generator, OnnxGenerator): return self.generator(L)

@@ -32,13 +32,13 @@ class Generator(smp.Unet):
 
     def forward(
         self,
-        L: Tensor,  # (N,1,H,W) lightness in [-1,1]; for a network of four planes also (N,4,H,W), with hints (page 02b)
+        L: Tensor,  # (N,1,H,W) lightness in [-1,1]; with four planes also (N,4,H,W), hints behind it (page 02b)
     ) -> Tensor:  # ab (N,2,H,W), a*b* divided by `AB_SCALE`
-        "Pad to a multiple of 32 with the border pixels, run the U-Net, crop back; planes that are not given are zero."
+        "Pad to a multiple of 32 with the border pixels, run the U-Net, crop back, add what hints add; planes not given are zero."
         h, w = L.shape[-2:]
         if (missing := self.in_channels - L.shape[1]) > 0: L = F.pad(L, (0, 0, 0, 0, 0, missing))
-        if h % 32 or w % 32: return super().forward(F.pad(L, (0, -w % 32, 0, -h % 32), mode="replicate"))[..., :h, :w]
-        return super().forward(L)
+        ab = super().forward(F.pad(L, (0, -w % 32, 0, -h % 32), mode="replicate") if h % 32 or w % 32 else L)[..., :h, :w]
+        return ab + L[:, 1:3] if self.in_channels == 4 else ab
 
 # %% ../nbs/02_generator.ipynb #02-016
 @torch.no_grad()

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['SEED', 'SMOKE', 'RECIPES', 'PHOTOS', 'HOW', 'TrainConfig', 'make_gray', 'make_old', 'make_pair', 'make_accelerator',
            'Networks', 'build_discriminator', 'build_networks', 'load_start', 'inherit_start', 'checkpoint_gradients',
-           'train_step', 'lr_scale', 'gan_starts', 'epoch_batches', 'share_of', 'validate', 'sample_sheet',
-           'refuse_seen', 'save_checkpoint', 'working_size', 'load_checkpoint', 'make_parts', 'out_of_memory',
-           'try_step', 'plan_steps', 'train', 'resumed_config', 'read_config', 'trained_on', 'warnings_of',
-           'training_curves']
+           'ask_with_hints', 'train_step', 'lr_scale', 'gan_starts', 'epoch_batches', 'share_of', 'validate',
+           'sample_sheet', 'refuse_seen', 'save_checkpoint', 'working_size', 'load_checkpoint', 'make_parts',
+           'out_of_memory', 'try_step', 'plan_steps', 'train', 'resumed_config', 'read_config', 'trained_on',
+           'warnings_of', 'training_curves']
 
 # %% ../nbs/04_training.ipynb #04-003
 import csv
@@ -73,7 +73,7 @@ from portrait_gan.generator import (
     widen_stem,
     write_weights,
 )
-from .hints import HINT_DRAWS, random_hints
+from .hints import HINT_DRAWS, random_hints, training_planes
 from .lab import AB_SCALE, REC601, REC709, gray_to_L, linear_to_L, linear_to_lab, luma, rgb_to_lab, to_linear
 from .losses import PerceptualLoss, discriminator_loss, generator_loss, pixel_loss
 
@@ -245,7 +245,7 @@ def make_pair(
     squares: Tensor,  # (N,3,H,W) uint8 sRGB
     draws: Tensor,  # (N,DRAWS) random numbers of the dataset: five for make_gray and jitter, old or not, five for make_old; the others for hints
     config: TrainConfig,
-) -> tuple[Tensor, Tensor]:  # L (N,1,H,W) in [-1,1], with hints (N,4,H,W); real_ab (N,2,H,W) in about [-1,1]
+) -> tuple[Tensor, Tensor]:  # L (N,1,H,W) in [-1,1], real_ab (N,2,H,W) in about [-1,1]
     "The grey picture that the generator is given, and the colour it should find."
     rgb = squares/255
     light = to_linear(rgb)
@@ -253,9 +253,7 @@ def make_pair(
     L = make_gray(rgb, light, draws) if config.grays == "mixed" else lab[:, :1]
     if config.jitter: L = (L/100).clamp_(min=1e-4).log_().mul_(torch.exp(config.jitter*(2*draws[:, 4:5] - 1))[..., None, None]).exp_().mul_(100)
     if config.old: L = make_old(L, draws[:, 6:11]*(draws[:, 5:6] < config.old))
-    L, real_ab = L/50 - 1, lab[:, 1:]/config.ab_scale
-    if config.hints: L = torch.cat([L, random_hints(L, real_ab, draws[:, -HINT_DRAWS:], config.hints, config.hint_points, config.hint_side)], 1)
-    return L.to(memory_format=torch.channels_last), real_ab
+    return (L/50 - 1).to(memory_format=torch.channels_last), lab[:, 1:]/config.ab_scale
 
 # %% ../nbs/04_training.ipynb #04-021
 def make_accelerator(
@@ -370,10 +368,27 @@ def _recomputed(block, forward):
         return checkpoint(forward, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), still()), **kwargs)
     return call
 
+# %% ../nbs/04_training.ipynb #04-h02
+@torch.no_grad()
+def ask_with_hints(
+    network: nn.Module,  # a generator of four planes, whose answer without hints is mended
+    L: Tensor,  # (N,1,H,W) in [-1,1]
+    points: Tensor,  # (N,K,5) of `random_hints`
+    ab_scale: float,  # a*b* that is 1
+) -> Tensor:  # (N,4,H,W): L and the planes; zeros for photos without hints
+    "What a generator is given when a person knows some of the colours; the network's train/eval mode is left as it was."
+    planes, some = L.new_zeros(len(L), 3, *L.shape[2:]), points[..., 4].any(1)
+    if some.any():
+        was_training = network.training
+        network.eval()
+        planes[some] = training_planes(network(L[some]).float(), L[some], points[some], ab_scale).clamp(-2, 2)  # at first the answers are wild
+        network.train(was_training)
+    return torch.cat([L, planes], 1).contiguous(memory_format=torch.channels_last)
+
 # %% ../nbs/04_training.ipynb #04-030
 def train_step(
     nets: Networks,
-    parts: list[tuple[Tensor, Tensor, float]],  # of make_pair, with a weight: their sum is 1, the mean over processes
+    parts: list[tuple],  # L (N,1,H,W) in [-1,1], real_ab (N,2,H,W), weight (sum 1, the mean over processes), perhaps points of `random_hints`
     config: TrainConfig,
     gan: bool = True,  # False: the pixel loss alone, the discriminator stays as it is
 ) -> tuple[dict[str, Tensor], bool]:  # detached scalars: loss_g, loss_g_l1, with the GAN loss_g_gan, loss_d, d_real, d_fake; all finite?
@@ -383,8 +398,8 @@ def train_step(
     fresh, undo = not nets.opt_g.state, lambda: None
     for opt in (nets.opt_d, nets.opt_g): opt.zero_grad()
     try:
-        for k, (given, real_ab, weight) in enumerate(parts):
-            L, last = given[:, :1], k + 1 == len(parts)
+        for k, (L, real_ab, weight, *points) in enumerate(parts):
+            last, given = k + 1 == len(parts), ask_with_hints(nets.best, L, *points, config.ab_scale) if points else L
             with ExitStack() as stack:
                 if not last:  # processes add up their gradients once a step
                     for m in (nets.generator, nets.discriminator): stack.enter_context(nets.accelerator.no_sync(m))
@@ -613,10 +628,12 @@ def make_parts(
     parts: int,
     config: TrainConfig,
     pair: Callable = make_pair,  # or a compiled one
-) -> list[tuple[Tensor, Tensor, float]]:  # for train_step
+) -> list[tuple]:  # for train_step
     "Make question and answer, and divide them."
     L, real_ab = pair(batch["squares"], batch["draws"], config)
-    return [(a, b, weight*len(a)/len(L)) for a, b in zip(L.tensor_split(parts), real_ab.tensor_split(parts), strict=True)]
+    whole = [L, real_ab]
+    if config.hints: whole.append(random_hints(real_ab, batch["draws"][:, -HINT_DRAWS:], config.hints, config.hint_points, config.hint_side))
+    return [(a, b, weight*len(a)/len(L), *points) for a, b, *points in zip(*(t.tensor_split(parts) for t in whole), strict=True)]
 
 def out_of_memory(
     error: Exception,
@@ -816,7 +833,9 @@ def read_config(
     run: str | Path,
 ) -> TrainConfig:
     "The config a run was started with; raises ValueError when it is not one of this version."
-    try: return TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in _saved(run).items() if k not in ("data", "split")})
+    try:
+        saved = dict(hints=0.) | _saved(run)  # runs of version 0.1 knew none
+        return TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k not in ("data", "split")})
     except (OSError, TypeError, ValueError) as e: raise ValueError(f"{run}/config.json is not a config of this version ({e})") from e
 
 def trained_on(

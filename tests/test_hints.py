@@ -118,8 +118,9 @@ def test_hints_reach_the_network(colorizer, gray, monkeypatch):
     seen = []
     monkeypatch.setattr(colorizer.generator, "forward", lambda x: seen.append(x.numpy()) or torch.zeros(len(x), 2, *x.shape[2:]))
     colorizer.predict([gray], hints=[[Hint(30, 40, "blue")]])
-    assert seen[0].shape == (1, 4, 64, 48)
-    assert np.array_equal(seen[0][0, 1:], hint_planes([Hint(30, 40, "blue")], seen[0][0, 0], W, H, 110.)) and seen[0][0, 3].sum() > 0
+    assert [s.shape for s in seen] == [(1, 1, 64, 48), (1, 4, 64, 48)]  # first without, then with what that missed
+    planes = hint_planes([Hint(30, 40, "blue")], np.zeros((2, 64, 48), np.float32), seen[0][0, 0], W, H)
+    assert np.allclose(seen[1][0, 1:], planes/np.float32([110, 110, 1])[:, None, None]) and seen[1][0, 3].max() > .8
 
 
 def test_no_hints_are_no_hints(colorizer, gray):
