@@ -191,7 +191,7 @@ class Demo:
         with tempfile.TemporaryDirectory() as tmp:
             photos = Path(tmp)/"photos"
             prepare(save_toys(Path(tmp)/"toys", 320, 64), photos, 64)
-            config = replace(RECIPES["smoke"], batch_size=16, minutes=self.minutes, lr=3e-3, lr_encoder=3e-3, valid_photos=32)
+            config = replace(RECIPES["smoke"], hints=0., batch_size=16, minutes=self.minutes, lr=3e-3, lr_encoder=3e-3, valid_photos=32)
             train(config, photos, self.out/"toys")
             report = evaluate_run(self.out/"toys", photos, self.out/"toys"/"evaluation")
         ours, gray, mean = (report["scores"]["photos"][k]["ab_mae"] for k in ("ours", "grey", "mean colour"))
