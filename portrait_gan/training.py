@@ -381,7 +381,7 @@ def ask_with_hints(
     if some.any():
         was_training = network.training
         network.eval()
-        planes[some] = training_planes(network(L[some]).float(), L[some], points[some], ab_scale).clamp(-2, 2)  # at first the answers are wild
+        planes[some] = training_planes(network(L[some]), L[some], points[some], ab_scale).clamp(-2, 2)  # at first the answers are wild
         network.train(was_training)
     return torch.cat([L, planes], 1).contiguous(memory_format=torch.channels_last)
 

@@ -150,7 +150,8 @@ def test_accelerate_launch(project, here):
     Here BatchNorm knows only its process's photos, and the first process's running statistics are kept. One process can do the same:
     each step in two parts, which are the shares, after the second of which the statistics of the first come back."""
     launch = launcher(2, "accelerate.commands.launch", "--multi_gpu", "--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no")
-    options = ["--recipe", "smoke", "--size", 32, "--epochs", 2, "--encoder", "tu-mobilenetv3_small_050", "--batch-size", 16]
+    options = ["--recipe", "smoke", "--size", 32, "--epochs", 2, "--encoder", "tu-mobilenetv3_small_050", "--batch-size", 16,
+               "--hints", 0]  # with them each process asks its own average, which knows its own photos
     out = start([*launch, "-m", "portrait_gan.cli", "train", "cache", "--out", "real", *options], project, ACCELERATE_USE_CPU="false")
     run = project/"real"
     assert [m["step"] for m in read_metrics(run, "step")] == [*range(1, 9)]
