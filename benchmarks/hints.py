@@ -1,6 +1,6 @@
 """What does a hint bring? PSNR against the number of random points, how well the answer at a point is the colour asked for, and the wait.
 
-As R. Zhang et al. (2017, section 4.1) measure it: points at random places of the photo, each a square of 6 pixels (of a photo whose
+As R. Zhang et al. (2017) measure it: grey made from L*, points at random places of the photo, each a square of 6 pixels (of a photo whose
 short side is 256) in the mean true colour there. Photos with n points get the first n of the same places, so a row adds points to the
 row above. The intervals are over photos (bootstrap).
 
@@ -18,13 +18,13 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from portrait_gan.colorize import Colorizer
 from portrait_gan.data import prepare
-from portrait_gan.evaluation import read_photos, to_gray
+from portrait_gan.evaluation import read_photos
 from portrait_gan.hints import Hint
 from portrait_gan.lab import lab_to_rgb, to_pixels
 from portrait_gan.pixels import fit_gamut
 
 COUNTS = (0, 1, 2, 5, 10, 20, 50, 100)
-SIGGRAPH17 = (24.43, 25.37, 26.20, 27.39, 28.42, 29.34, 30.42, 31.13)  # Zhang et al. 2017, figure 7: 1,000 photos of ImageNet
+SIGGRAPH17 = (24.43, 25.37, 26.20, 27.39, 28.42, 29.34, 30.42, 31.13)  # Zhang et al. 2017: 1,000 photos of ImageNet
 SIDE = 6  # of a point, pixels
 
 
@@ -39,8 +39,14 @@ def draw_hints(lab: np.ndarray, rng: np.random.Generator, n: int) -> list[Hint]:
     return found
 
 
+def gray_of(lab: np.ndarray) -> np.ndarray:
+    "The grey picture (H,W) with the photo's own L*, which no choice of grey makes wrong."
+    gray = torch.tensor(lab[..., :1]*[1., 0., 0.]).movedim(-1, 0)[None]
+    return to_pixels(lab_to_rgb(gray))[..., 0]
+
+
 def off(colorizer: Colorizer, gray: np.ndarray, hint: Hint, size: int | None) -> float:
-    "Distance in a*b* between what is asked for, as far as sRGB has it there, and the finished picture at the point."
+    "Distance in a*b* between what is asked for, as far as sRGB has it there, and the answer there, at the working size."
     L_star, ab = colorizer.predict([gray], size, hints=[[hint]])
     (h, w), (H, W) = ab.shape[2:], gray.shape
     asked = fit_gamut(float(L_star[0, 0, int(hint.y), int(hint.x)]), hint.ab)
@@ -63,7 +69,8 @@ def main(
     colorizer, rng = Colorizer.from_pretrained(checkpoint), np.random.default_rng(0)
     psnr, offs = [], []
     for truth in truths:
-        gray, hints = to_gray(truth), draw_hints(rgb2lab(truth), rng, max(COUNTS))
+        lab = rgb2lab(truth)
+        gray, hints = gray_of(lab), draw_hints(lab, rng, max(COUNTS))
         answers = [np.asarray(colorizer.colorize(gray, size, hints=hints[:k])) for k in COUNTS]
         psnr.append([peak_signal_noise_ratio(truth, a) for a in answers])
         offs.append(off(colorizer, gray, hints[0], size))
@@ -73,7 +80,7 @@ def main(
           [[k, cell(psnr[:, i]), cell(psnr[:, i] - psnr[:, 0]), f"{SIGGRAPH17[i] - SIGGRAPH17[0]:.2f}"] for i, k in enumerate(COUNTS)])
     print(f"\nanswer at a point against the colour asked for, in units of a*b*: median {np.median(offs):.2f}, "
           f"95 % below {np.percentile(offs, 95):.2f}, largest {max(offs):.2f}")
-    gray, hint, seconds = to_gray(truths[0]), [Hint(9, 9, "olive")], []
+    gray, hint, seconds = gray_of(rgb2lab(truths[0])), [Hint(9, 9, "olive")], []
     for _ in range(12):
         begun = time.perf_counter()
         colorizer.colorize(gray, size, hints=hint)

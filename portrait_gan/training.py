@@ -90,8 +90,8 @@ class TrainConfig:
     jitter: float = 0.1  # of the grey picture's tone curve, up to a power of exp(±jitter); the true colours stay
     old: float = 0.25  # share of the grey pictures that are made to look old: blurred, faded, grainy
     hints: float = 0.5  # share of the photos that come with points of their true colours (page 02b); 0: a network that takes no hints
-    hint_points: float = 8.0  # how many, on average (Zhang et al. 2017, section 3.1.1)
-    hint_side: float = 9.0  # largest side of a point, in pixels of a photo of 256
+    hint_points: float = 8.0  # how many, on average (Zhang et al. 2017)
+    hint_side: float = 9.0  # side of the square that a point's colour is the mean of, in pixels of a photo of 256
     ab_scale: float = AB_SCALE  # a*b* that becomes 1 (110; 128 in the seed recipe)
     batch_size: int = 16  # photos in a step, over all processes
     # how long
