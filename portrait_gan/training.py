@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SEED', 'SMOKE', 'RECIPES', 'PHOTOS', 'HOW', 'TrainConfig', 'make_gray', 'make_old', 'make_pair', 'make_accelerator',
            'Networks', 'build_discriminator', 'build_networks', 'load_start', 'inherit_start', 'checkpoint_gradients',
-           'ask_with_hints', 'train_step', 'lr_scale', 'gan_starts', 'epoch_batches', 'share_of', 'validate',
+           'ask_with_hints', 'train_step', 'lr_scale', 'size_at', 'gan_starts', 'epoch_batches', 'share_of', 'validate',
            'sample_sheet', 'refuse_seen', 'save_checkpoint', 'working_size', 'load_checkpoint', 'make_parts',
            'out_of_memory', 'try_step', 'plan_steps', 'train', 'resumed_config', 'read_config', 'trained_on',
            'warnings_of', 'training_curves']
@@ -18,11 +18,13 @@ import math
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from types import NoneType
 from typing import Literal, get_args, get_origin, get_type_hints
@@ -84,6 +86,7 @@ class TrainConfig:
     recipe: Literal["default", "seed", "smoke"] = "default"  # name of the recipe these values come from
     # what the networks see
     size: int | None = None  # side of the training square in pixels; none: 256 with an accelerator, 96 without
+    grow: float = 0.75  # first share of the steps in which the square grows from half of that, 32 pixels at a time (progressive resizing, Howard 2018)
     squash: bool = False  # squash whole photos to the square instead of cropping (seed recipe)
     min_crop: float = 0.6  # smallest random crop, as a share of the photo's short side
     grays: Literal["L", "mixed"] = "mixed"  # grey the network is given: L* alone, or L*, Rec. 601, Rec. 709 and film
@@ -151,7 +154,7 @@ _RANGES = (  # what every number must be, each of a tuple's too
                                      "weight_decay gan_epochs gan_least workers checkpoint_minutes"),
     ("more than 0", lambda v: v > 0, "ab_scale minutes clip_grad"),
     ("more than 1", lambda v: v > 1, "hint_points"),
-    ("a share, between 0 and 1", lambda v: 0 <= v <= 1, "min_crop old hints gan_share ema warmup lr_floor"),
+    ("a share, between 0 and 1", lambda v: 0 <= v <= 1, "grow min_crop old hints gan_share ema warmup lr_floor"),
     ("at least 0 and less than 1", lambda v: 0 <= v < 1, "betas betas_discriminator"),
     ("at least 0 and less than 2**63", lambda v: 0 <= v < 2**63, "seed"),  # what PyTorch takes
 )
@@ -192,10 +195,15 @@ def _check_pairs(c):
         raise ValueError("compile and checkpoint_gradients exclude each other: torch.compile cannot look into the blocks that are recomputed")
     if c.gan_epochs and c.minutes is None and c.gan_epochs > c.epochs:
         raise ValueError(f"gan_epochs is {c.gan_epochs}; it must be at most epochs, which is {c.epochs}")
-    if c.discriminator == "patch" and c.size and c.size < (least := 3*2**(len(c.filters) - 1)):
-        raise ValueError(f"size is {c.size}; a discriminator with {len(c.filters)} filters needs at least {least} pixels")
-    if c.accumulate > c.batch_size//(least := _least_photos(c.size)):
-        raise ValueError(f"accumulate is {c.accumulate}; at {c.size} pixels each part needs at least {least} of the {c.batch_size} photos of a step")
+    smallest = _sizes(c)[0] if c.size else None
+    if c.discriminator == "patch" and c.size and smallest < (least := 3*2**(len(c.filters) - 1)):
+        raise ValueError(f"size is {smallest}; a discriminator with {len(c.filters)} filters needs at least {least} pixels")
+    if c.accumulate > c.batch_size//(least := _least_photos(smallest)):
+        raise ValueError(f"accumulate is {c.accumulate}; at {smallest} pixels each part needs at least {least} of the {c.batch_size} photos of a step")
+
+def _sizes(c):
+    "Sides of the training squares, in the order of their steps."
+    return [*range(math.ceil(c.size/64)*32, c.size, 32), c.size] if c.grow else [c.size]
 
 def _least_photos(size):
     "Photos in a part of a step: at 32 px the deepest layer holds one value of each, and BatchNorm needs two."
@@ -203,12 +211,12 @@ def _least_photos(size):
 
 # %% ../nbs/04_training.ipynb #04-007
 SEED = TrainConfig(  # the recipe this project started from; one generator pass a step, and logits where it had sigmoid + BCELoss
-    recipe="seed", size=768, squash=True, grays="L", jitter=0.0, old=0.0, hints=0.0, ab_scale=128.0, batch_size=3, epochs=46, gan_share=1.0,
+    recipe="seed", size=768, grow=0.0, squash=True, grays="L", jitter=0.0, old=0.0, hints=0.0, ab_scale=128.0, batch_size=3, epochs=46, gan_share=1.0,
     encoder="efficientnet-b5", discriminator="patch", filters=(4, 4, 4, 4), spectral_norm=False, ema=0.0, pixel_loss="l1_sum", rebalance=0.0, lambda_l1=10.0, lambda_gan=1.0,
     gan_least=0, gan_loss="bce", lr=1e-3, lr_encoder=1e-3, lr_discriminator=1e-3, betas_discriminator=(0.9, 0.999), weight_decay=0.0,
     schedule="constant", warmup=0.0)
 SMOKE = TrainConfig(  # the same code in seconds: what tests run
-    recipe="smoke", size=64, batch_size=8, epochs=3, encoder_weights=None, discriminator="patch", filters=(8, 16, 16, 16), ema=0.9, gan_least=0,
+    recipe="smoke", size=64, grow=0.0, batch_size=8, epochs=3, encoder_weights=None, discriminator="patch", filters=(8, 16, 16, 16), ema=0.9, gan_least=0,
     lr=1e-3, lr_encoder=5e-4, valid_photos=16)
 RECIPES = {c.recipe: c for c in (TrainConfig(), SEED, SMOKE)}
 
@@ -472,6 +480,15 @@ def lr_scale(
     t = (step - warm)/max(config.total_steps - warm, 1)
     return config.lr_floor + (1 - config.lr_floor)*(1 + math.cos(math.pi*min(t, 1)))/2
 
+def size_at(
+    step: int,  # counted from 0
+    config: TrainConfig,  # with size and total_steps set
+) -> int:  # pixels
+    "Side of the training square of a step: each of the smaller ones has an equal part of the first `grow` of the steps."
+    *smaller, full = _sizes(config)
+    place = step/(config.grow*config.total_steps) if config.grow else 1
+    return smaller[int(place*len(smaller))] if smaller and place < 1 else full
+
 def gan_starts(
     config: TrainConfig,  # with total_steps set
     per_epoch: int = 0,  # steps in an epoch; only gan_epochs needs it
@@ -657,7 +674,7 @@ def try_step(
     "train_step, in more parts when memory is short, uncompiled when compiling fails; raises RuntimeError when that does not help."
     alone = nets.accelerator.num_processes == 1
     synchronised = not alone and nets.accelerator.device.type == "cuda"  # there BatchNorm sees the photos of all
-    most = len(batch["draws"])//(1 if synchronised else _least_photos(config.size)) or 1
+    most = len(batch["draws"])//(1 if synchronised else _least_photos(batch["squares"].shape[-1])) or 1
     parts = min(parts, most)
     while True:
         try: return *train_step(nets, make_parts(batch, weight, parts, config, pair), config, gan), parts
@@ -679,7 +696,7 @@ def plan_steps(
     valid_set: Portraits,
     accelerator: Accelerator,  # its device and precision
 ) -> int:  # total steps
-    "Fill config.minutes: time steps without and with the GAN, and the look after an epoch, on throw-away networks."
+    "Fill config.minutes: time steps of each size without and with the GAN, and the look after an epoch, on throw-away networks."
     begun, nets = time.perf_counter(), build_networks(config, accelerator)
     batches = epoch_batches(len(train_set), config, 0)
     def clock(work, n=4):
@@ -691,16 +708,23 @@ def plan_steps(
             if accelerator.device.type == "cuda": torch.cuda.synchronize()
             seconds.append(time.perf_counter() - start)
         return float(np.median(seconds[2:]))
-    def step(gan):
+    def step(size, gan):
+        train_set.size = size
         own, weight = share_of(batches[0], accelerator.process_index, accelerator.num_processes)
         batch = send_to_device(train_set.fetch(own), accelerator.device)
         try_step(nets, batch, weight, config.accumulate, replace(config, compile=False), gan, make_pair, lambda line: None)
-    plain, with_gan = clock(lambda: step(False)), clock(lambda: step(True))
+    def kinds(gan_share):
+        "Of 1,000 steps, how many have each size, without and with the GAN."
+        plan = replace(config, total_steps=1000, gan_share=gan_share, gan_epochs=None, gan_least=0)
+        return Counter((size_at(s, plan), s >= gan_starts(plan)) for s in range(1000))
+    plain, mixed = kinds(0.), kinds(config.gan_share)
+    seconds = {kind: clock(lambda kind=kind: step(*kind)) for kind in plain | mixed}
+    plain, mixed = (sum(n/1000*seconds[kind] for kind, n in some.items()) for some in (plain, mixed))
     looks = min(config.valid_photos, len(valid_set))/config.batch_size
     look = looks*clock(lambda: validate(nets.best, valid_set, config, config.batch_size), 1)
     look += clock(lambda: sample_sheet(nets.best, valid_set, config), 1)
     left = config.minutes*60*.97 - (time.perf_counter() - begun) - look
-    steps = max(1, int(left/((1 - config.gan_share)*plain + config.gan_share*with_gan + look/len(batches))))
+    steps = max(1, int(left/(mixed + look/len(batches))))
     if config.gan_epochs is None and gan_starts(replace(config, total_steps=steps)) == steps:  # no GAN: more steps, short of those that bring it
         most = math.ceil(config.gan_least/config.gan_share) - 1 if config.gan_share else math.inf
         steps = max(steps, min(int(left/(plain + look/len(batches))), most))
@@ -762,7 +786,7 @@ def _train(config, data, run, resume, accelerator, tell, watch) -> Path:
             todo = epoch_batches(len(train_set), config, epoch)[step - epoch*per_epoch:][:config.total_steps - step]
             logs = [m for m in read_metrics(run, "step") if m["epoch"] == epoch + 1]  # of an epoch that was broken off
             clock.begin_epoch()
-            for batch, weight, most in progress(_load(todo, train_set, config, epoch, accelerator, clock), len(todo), f"epoch {epoch + 1}"):
+            for batch, weight, most in progress(_load(todo, train_set, config, epoch, step, accelerator, clock), len(todo), f"epoch {epoch + 1}"):
                 torch.manual_seed(config.seed + step*accelerator.num_processes + accelerator.process_index)
                 for group in nets.opt_g.param_groups: group["lr"] = group["full_lr"]*lr_scale(step, config)
                 gan, now = step >= gan_starts(config, per_epoch), min(parts, most)
@@ -836,7 +860,7 @@ def read_config(
 ) -> TrainConfig:
     "The config a run was started with; raises ValueError when it is not one of this version."
     try:
-        saved = dict(hints=0., discriminator="patch") | _saved(run)  # what runs of version 0.1 had
+        saved = dict(hints=0., discriminator="patch", grow=0.) | _saved(run)  # what runs of version 0.1 had
         return TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k not in ("data", "split")})
     except (OSError, TypeError, ValueError) as e: raise ValueError(f"{run}/config.json is not a config of this version ({e})") from e
 
@@ -872,18 +896,20 @@ def _write_start(config, data, run, found, resume, epoch, step, tell):
     cut_log(run, epoch, step)
     if found is None or not (run/PHOTOS).exists(): _write_photos(config, data, run)
 
-def _load(todo, data, config, epoch, accelerator, clock):
+def _load(todo, data, config, epoch, step, accelerator, clock):
     "This process's share of each batch, on the device; its weight; in how many parts all processes can divide theirs."
     data.epoch, gpu = epoch, accelerator.device.type != "cpu"
-    shares = [share_of(batch, accelerator.process_index, accelerator.num_processes) for batch in todo]
     workers = (2 if gpu else 0) if config.workers is None else config.workers
-    loader = iter(DataLoader(data, batch_sampler=[own for own, _ in shares], num_workers=workers, collate_fn=dict,
-                             pin_memory=accelerator.device.type == "cuda", worker_init_fn=_deaf))
-    for whole, (_, weight) in zip(todo, shares, strict=True):
-        asked = time.perf_counter()
-        batch = next(loader)
-        clock.waited += time.perf_counter() - asked
-        yield send_to_device(batch, accelerator.device, non_blocking=True), weight, max(1, len(whole)//accelerator.num_processes)
+    for size, some in groupby(enumerate(todo, step), lambda numbered: size_at(numbered[0], config)):
+        data.size, batches = size, [batch for _, batch in some]
+        shares = [share_of(batch, accelerator.process_index, accelerator.num_processes) for batch in batches]
+        loader = iter(DataLoader(data, batch_sampler=[own for own, _ in shares], num_workers=workers, collate_fn=dict,
+                                 pin_memory=accelerator.device.type == "cuda", worker_init_fn=_deaf))
+        for whole, (_, weight) in zip(batches, shares, strict=True):
+            asked = time.perf_counter()
+            batch = next(loader)
+            clock.waited += time.perf_counter() - asked
+            yield send_to_device(batch, accelerator.device, non_blocking=True), weight, max(1, len(whole)//accelerator.num_processes)
 
 def _deaf(worker):
     "Loader processes leave it to the trainer to hear that it should stop."

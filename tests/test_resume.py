@@ -17,14 +17,14 @@ from portrait_gan.checkpoint import list_checkpoints, read_metrics, read_state
 from portrait_gan.data import prepare, save_toys
 from portrait_gan.training import SMOKE, train
 
-CONFIG = replace(SMOKE, epochs=2, encoder="tu-mobilenetv3_small_050", gan_share=.5, checkpoint_minutes=0)  # a checkpoint after every step
+CONFIG = replace(SMOKE, epochs=2, encoder="tu-mobilenetv3_small_050", gan_share=.5, grow=.3, checkpoint_minutes=0)  # a checkpoint after every step
 CPU = dict(CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")  # one thread: quick however busy the other cores are
-OPTIONS = "--recipe smoke --epochs 2 --encoder tu-mobilenetv3_small_050 --gan-share 0.5 --checkpoint-minutes 0".split()
+OPTIONS = "--recipe smoke --epochs 2 --encoder tu-mobilenetv3_small_050 --gan-share 0.5 --grow 0.3 --checkpoint-minutes 0".split()
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, command):
-    "A cache, and the unbroken run: 5 steps an epoch, the second epoch with the GAN."
+    "A cache, and the unbroken run: 5 steps an epoch, three of squares of 32, the second epoch with the GAN."
     folder = tmp_path_factory.mktemp("resume")
     assert prepare(save_toys(folder/"people", 44, 64), folder/"cache", 64)["train"] == 36
     status, _, err = command("train", "cache", "--out", "whole", *OPTIONS, cwd=folder, **CPU)

