@@ -214,7 +214,8 @@ def _least_photos(size):
 SEED = TrainConfig(  # the recipe this project started from; one generator pass a step, and logits where it had sigmoid + BCELoss
     recipe="seed", size=768, grow=0.0, squash=True, grays="L", jitter=0.0, old=0.0, hints=0.0, ab_scale=128.0, batch_size=3, epochs=46,
     gan_share=1.0, encoder="efficientnet-b5", discriminator="patch", filters=(4, 4, 4, 4), spectral_norm=False, ema=0.0,
-    pixel_loss="l1_sum", rebalance=0.0, lambda_l1=10.0, lambda_gan=1.0, gan_least=0, gan_loss="bce", lr=1e-3, lr_encoder=1e-3, lr_discriminator=1e-3, betas_discriminator=(0.9, 0.999), weight_decay=0.0,
+    pixel_loss="l1_sum", rebalance=0.0, lambda_l1=10.0, lambda_gan=1.0, gan_least=0,
+    gan_loss="bce", lr=1e-3, lr_encoder=1e-3, lr_discriminator=1e-3, betas_discriminator=(0.9, 0.999), weight_decay=0.0,
     schedule="constant", warmup=0.0)
 SMOKE = TrainConfig(  # the same code in seconds: what tests run
     recipe="smoke", size=64, grow=0.0, batch_size=8, epochs=3, encoder_weights=None, discriminator="patch", filters=(8, 16, 16, 16), ema=0.9,

@@ -21,7 +21,7 @@ ENV = dict(CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1", PORTRAIT_GAN_PRESET="sm
 CONFIG = dict(size=32, batch_size=5, epochs=3, encoder="tu-mobilenetv3_small_050", gan_share=.6)  # 49 photos: 9 steps of 5 and 1 of 4
 SHORT = dict(size=32, batch_size=16, epochs=1, encoder_weights=None, valid_photos=4)  # a step of 13 and 3 of 12
 FAMILIES = dict(  # of encoders, and every norm: with and without an activation, in the discriminator, spectral
-    default=SHORT | dict(recipe="default", discriminator="patch", lr_discriminator=1e-4, gan_share=.5, gan_least=0),
+    default=SHORT | dict(recipe="default", discriminator="patch", gan_share=.5, gan_least=0),
     # two steps only: from wild colours, what ImageNet's features make of Adam's first signs grows a hundredfold a step
     features=SHORT | dict(recipe="default", gan_share=1., gan_least=0, batch_size=25),
     seed=SHORT | dict(recipe="seed", encoder="efficientnet-b0"),
