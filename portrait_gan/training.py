@@ -86,7 +86,7 @@ class TrainConfig:
     recipe: Literal["default", "seed", "smoke"] = "default"  # name of the recipe these values come from
     # what the networks see
     size: int | None = None  # side of the training square in pixels; none: 256 with an accelerator, 96 without
-    grow: float = 0.75  # first share of the steps in which the square grows from half of that, 32 pixels at a time (progressive resizing, Howard 2018)
+    grow: float = 0.75  # first share of the steps in which it grows from half of that, by 32 pixels a time (progressive resizing, Howard 2018)
     squash: bool = False  # squash whole photos to the square instead of cropping (seed recipe)
     min_crop: float = 0.6  # smallest random crop, as a share of the photo's short side
     grays: Literal["L", "mixed"] = "mixed"  # grey the network is given: L* alone, or L*, Rec. 601, Rec. 709 and film
@@ -199,7 +199,8 @@ def _check_pairs(c):
     if c.discriminator == "patch" and c.size and smallest < (least := 3*2**(len(c.filters) - 1)):
         raise ValueError(f"size is {smallest}; a discriminator with {len(c.filters)} filters needs at least {least} pixels")
     if c.accumulate > c.batch_size//(least := _least_photos(smallest)):
-        raise ValueError(f"accumulate is {c.accumulate}; at {smallest} pixels each part needs at least {least} of the {c.batch_size} photos of a step")
+        raise ValueError(f"accumulate is {c.accumulate}; "
+                         f"at {smallest} pixels each part needs at least {least} of the {c.batch_size} photos of a step")
 
 def _sizes(c):
     "Sides of the training squares, in the order of their steps."
@@ -211,13 +212,14 @@ def _least_photos(size):
 
 # %% ../nbs/04_training.ipynb #04-007
 SEED = TrainConfig(  # the recipe this project started from; one generator pass a step, and logits where it had sigmoid + BCELoss
-    recipe="seed", size=768, grow=0.0, squash=True, grays="L", jitter=0.0, old=0.0, hints=0.0, ab_scale=128.0, batch_size=3, epochs=46, gan_share=1.0,
-    encoder="efficientnet-b5", discriminator="patch", filters=(4, 4, 4, 4), spectral_norm=False, ema=0.0, pixel_loss="l1_sum", rebalance=0.0, lambda_l1=10.0, lambda_gan=1.0,
-    gan_least=0, gan_loss="bce", lr=1e-3, lr_encoder=1e-3, lr_discriminator=1e-3, betas_discriminator=(0.9, 0.999), weight_decay=0.0,
+    recipe="seed", size=768, grow=0.0, squash=True, grays="L", jitter=0.0, old=0.0, hints=0.0, ab_scale=128.0, batch_size=3, epochs=46,
+    gan_share=1.0, encoder="efficientnet-b5", discriminator="patch", filters=(4, 4, 4, 4), spectral_norm=False, ema=0.0,
+    pixel_loss="l1_sum", rebalance=0.0, lambda_l1=10.0, lambda_gan=1.0, gan_least=0,
+    gan_loss="bce", lr=1e-3, lr_encoder=1e-3, lr_discriminator=1e-3, betas_discriminator=(0.9, 0.999), weight_decay=0.0,
     schedule="constant", warmup=0.0)
 SMOKE = TrainConfig(  # the same code in seconds: what tests run
-    recipe="smoke", size=64, grow=0.0, batch_size=8, epochs=3, encoder_weights=None, discriminator="patch", filters=(8, 16, 16, 16), ema=0.9, gan_least=0,
-    lr=1e-3, lr_encoder=5e-4, valid_photos=16)
+    recipe="smoke", size=64, grow=0.0, batch_size=8, epochs=3, encoder_weights=None, discriminator="patch", filters=(8, 16, 16, 16), ema=0.9,
+    gan_least=0, lr=1e-3, lr_encoder=5e-4, valid_photos=16)
 RECIPES = {c.recipe: c for c in (TrainConfig(), SEED, SMOKE)}
 
 # %% ../nbs/04_training.ipynb #04-011

@@ -25,7 +25,7 @@ from portrait_gan.data import Portraits
 
 def double_precision(patch, awake=False):
     "Networks, pairs and so all losses in float64; `patch` is setattr or monkeypatch.setattr."
-    generator, discriminator, pair = training.build_generator, training.build_discriminator, training.make_pair
+    generator, discriminator, pair, networks = training.build_generator, training.build_discriminator, training.make_pair, training.build_networks
     synchronised = convert_sync_batchnorm if awake and "RANK" in os.environ else lambda network: network
 
     def double_generator(*args):
@@ -33,6 +33,12 @@ def double_precision(patch, awake=False):
         network.encoder._drop_connect_rate = 0.  # smp's EfficientNets leave blocks out by chance, which is each process's own
         network.register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))  # validation and samples come in float32
         return network
+    def calm_networks(*args):
+        "Adam divides a gradient by its size: of one that should be zero, rounding alone would decide where the weight goes."
+        nets = networks(*args)
+        for group in nets.opt_g.param_groups + nets.opt_d.param_groups: group["eps"] = 1e-6
+        return nets
+    patch(training, "build_networks", calm_networks)
     patch(training, "build_generator", double_generator)
     patch(training, "build_discriminator", lambda config: synchronised(discriminator(config).double()))
     patch(training, "make_pair", lambda *args: tuple(t.double() for t in pair(*args)))
