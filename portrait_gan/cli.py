@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COMMANDS', 'Prepare', 'Train', 'Evaluate', 'Colorize', 'Export', 'Demo', 'parse', 'main']
 
-# %% ../nbs/27_cli.ipynb #07-003
+# %% ../nbs/27_cli.ipynb #27-003
 import argparse
 import inspect
 import json
@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, make_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, Union, get_type_hints
 
@@ -26,7 +26,7 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg, subcomm
 
 from .files import atomic_write, say
 
-# %% ../nbs/27_cli.ipynb #07-006
+# %% ../nbs/27_cli.ipynb #27-006
 @dataclass
 class Prepare:
     "Clean photos, split them by owner and cache them for training."
@@ -39,14 +39,17 @@ class Prepare:
     def __call__(self) -> int:
         from portrait_gan.data import prepare
         r = prepare(self.src, self.out, self.size, self.test_fraction, self.seed)
-        say(f"{r['found']} files, {r['kept']} photos kept ({r['train']} train, {r['valid']} valid, {r['test']} test; {r['groups']} groups)")
-        if r["alike"]: say(f"{r['alike']} of them look alike and stay together, in {r['alike_groups']} groups")
-        if r["moved"]: say(f"{r['moved']} groups stood on several sides and were joined; what was trained on stays in training")
-        for why, n in Counter(w.partition(" as ")[0].partition(" (")[0] for w in r["why_not"].values()).most_common(): say(f"{n} not used: {why}")
+        say("{found} files, {kept} photos kept "
+            "({train} train, {valid} valid, {test} test; {groups} groups)".format(**r))
+        if r["alike"]: say("{alike} of them look alike and stay together, in {alike_groups} groups".format(**r))
+        if r["moved"]:
+            say(f"{r['moved']} groups stood on several sides and were joined; what was trained on stays in training")
+        reasons = Counter(why.partition(" as ")[0].partition(" (")[0] for why in r["why_not"].values())
+        for reason, n in reasons.most_common(): say(f"{n} not used: {reason}")
         say(f"each one is named in {self.out/'report.json'}")
         return 0
 
-# %% ../nbs/27_cli.ipynb #07-007
+# %% ../nbs/27_cli.ipynb #27-007
 @dataclass
 class Train:
     "Train a generator and a discriminator on prepared photos."
@@ -60,14 +63,14 @@ class Train:
         train(self.config or TrainConfig(), self.data, self.out, self.resume)
         return 0
 
-# %% ../nbs/27_cli.ipynb #07-008
+# %% ../nbs/27_cli.ipynb #27-008
 @dataclass
 class Evaluate:
     "Choose the best epoch on validation, then score it on test, beside grey and the mean colour."
     run: Positional[str]  # a run, a checkpoint folder, or the word bundled
     data: Path | None = None  # folder made by prepare; none: the one the run was trained on
     out: Path | None = None  # folder for report.json, report.md and the figures; none: RUN/evaluation
-    epoch: int | None = None  # your own choice, by eye; none: an earlier such choice, else the rule's (page 05)
+    epoch: int | None = None  # your own choice, by eye; none: an earlier such choice, else the rule's (page 12)
 
     def __call__(self) -> int:
         from portrait_gan.evaluation import evaluate_run
@@ -76,65 +79,84 @@ class Evaluate:
         if run and not run.exists(): raise FileNotFoundError(f"{run}: no such run or checkpoint")
         is_run = run and (run/"checkpoints").is_dir()
         photos, out = self.data or (is_run and trained_on(run)), self.out or (is_run and run/"evaluation")
-        if not photos or not out: raise ValueError(f"{self.run}: pass --data and --out; only a run knows its photos and has a place for the report")
+        if not photos or not out:
+            raise ValueError(f"{self.run}: pass --data and --out; "
+                             "only a run knows its photos and has a place for the report")
         evaluate_run(run, photos, out, self.epoch)
         say((out/"report.md").read_text(encoding="utf-8"))
         return 0
 
-# %% ../nbs/27_cli.ipynb #07-009
+# %% ../nbs/27_cli.ipynb #27-009
+_Hints = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="X,Y,COLOUR[,RADIUS]")]
+
 @dataclass
 class Colorize:
     "Colour photos; exit status 1 when some could not be coloured, each named with its reason."
     inputs: Positional[tuple[str, ...]]  # files, folders (with all below them) or globs in quotes
     out: Path  # folder for the results, which keep name, size and orientation
     checkpoint: str | None = None  # a run, a folder, a file or a hub id hf://owner/name; none: the bundled weights
-    hint: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="X,Y,COLOUR[,RADIUS]")] = ()  # a colour you know, at a pixel of the one photo
+    hint: _Hints = ()  # a colour you know, at a pixel of the one photo
     hints: bool = True  # follow the hints that lie beside a photo as NAME.hints.json
-    size: int | None = None  # short side in pixels that the network works at; none: the one the weights were trained for
+    size: int | None = None  # short side in pixels that the network works at; none: the one it was trained for
     saturation: float = 1.0  # 0 is grey, 1 as predicted, more is more
     format: str | None = None  # png, jpg, tif, webp …; none: the input's own
-    overwrite: bool = False  # replace results that are already there, instead of skipping them; inputs are never replaced
+    overwrite: bool = False  # replace results that are already there, not skip them; inputs are never replaced
     force: bool = False  # give photos that are in colour other colours, instead of leaving them
     tta: bool = False  # average with the prediction for the mirrored photo: steadier, twice the network's time
     compare: bool = False  # also write NAME.compare.jpg, before and after side by side
     quality: int = 95  # of JPEG, WebP, AVIF and HEIF, 1 to 100
     max_pixels: int = 89_478_485  # refuse larger pictures, which a few kB can unpack to
-    backend: Literal["torch", "onnx"] = "torch"  # what computes; onnx is faster on a CPU, and exports once for these weights
+    backend: Literal["torch", "onnx"] = "torch"  # what computes; onnx is faster on a CPU, and exports once
 
     def __call__(self) -> int:
-        if not self.inputs: return _complain("name at least one file, folder or glob", 2)
-        if self.checkpoint and not self.checkpoint.startswith("hf://") and not os.path.lexists(self.checkpoint):  # a stranger may own a mistyped name
-            return _complain(f"{self.checkpoint}: no such run or checkpoint here; one on the Hugging Face hub is written hf://owner/name", 2)
-        # before PyTorch is loaded: threads that wait asking again and again keep others from the cores, if these have other work, too
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        from PIL import Image
-
-        from portrait_gan.colorize import Colorizer
-        from portrait_gan.folder import colorize_files
-        from portrait_gan.hints import parse_hint
-        from portrait_gan.pretrained import best_device
-        logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a file is told once, by us
-        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, self.max_pixels)  # Pillow refuses twice this, whatever we allow
-        def tell(r):
-            if r.problem or r.note: say(f"portrait-gan: {r}", sys.stderr)
-        try:
-            hints = [parse_hint(h) for h in self.hint]
-            several = self.backend == "torch" and "LOCAL_RANK" in os.environ and best_device() == "cuda"
-            device = f"cuda:{os.environ['LOCAL_RANK']}" if several else None
-            colorizer = Colorizer.from_pretrained(self.checkpoint, device, self.backend)
-            results = colorize_files(colorizer, self.inputs, self.out, self.size, self.saturation, self.format, self.overwrite, tell,
-                                     force=self.force, tta=self.tta, compare=self.compare, quality=self.quality, max_pixels=self.max_pixels,
-                                     hints=hints, hint_files=self.hints)
+        try: results = _colorize(self)
         except (ValueError, OSError, RuntimeError) as e: return _complain(e, 2)
         except KeyboardInterrupt: return _complain("interrupted; the same command goes on where this stopped", 130)
         bad, old = (sum(bool(getattr(r, k)) for r in results) for k in ("problem", "skipped"))
-        told = f"{len(results) - bad - old} coloured" + f", {old} already there (--overwrite makes them anew)"*bool(old) + f", {bad} failed"
-        say(f"{told}; results in {self.out}")
+        summary = [f"{len(results) - bad - old} coloured"]
+        if old: summary.append(f"{old} already there (--overwrite makes them anew)")
+        say(f"{', '.join(summary)}, {bad} failed; results in {self.out}")
         left = ", ".join(_one_line(f"{n} {what}") for what, n in results.left_out.most_common(12))
         if left: say(f"left out of folders: {left} (a file that is named by itself is always tried)")
         return 1 if bad else 0
 
-# %% ../nbs/27_cli.ipynb #07-010
+# %% ../nbs/27_cli.ipynb #27-010
+def _colorize(c: Colorize):
+    "The results of all inputs; problems are named as they come."
+    if not c.inputs: raise ValueError("name at least one file, folder or glob")
+    known = not c.checkpoint or c.checkpoint.startswith("hf://") or os.path.lexists(c.checkpoint)
+    if not known:  # nor is it looked for on the hub, where a stranger may own a mistyped name
+        raise ValueError(f"{c.checkpoint}: no such run or checkpoint here; "
+                         "one on the Hugging Face hub is written hf://owner/name")
+    # before PyTorch is loaded: threads that wait by asking again and again keep other work from the cores
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from PIL import Image
+
+    from portrait_gan.colorize import Colorizer
+    from portrait_gan.folder import colorize_files
+    from portrait_gan.hints import parse_hint
+    from portrait_gan.pretrained import best_device
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a file is told once, by us
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, c.max_pixels)  # Pillow refuses twice this, whatever we allow
+    hints = [parse_hint(h) for h in c.hint]
+    rank = os.environ.get("LOCAL_RANK") if c.backend == "torch" else None
+    device = f"cuda:{rank}" if rank is not None and best_device() == "cuda" else None
+    colorizer = Colorizer.from_pretrained(c.checkpoint, device, c.backend)
+
+    def report(result):
+        if result.problem or result.note: say(f"portrait-gan: {result}", sys.stderr)
+    return colorize_files(
+        colorizer, c.inputs, c.out, c.size, c.saturation, c.format, c.overwrite, report, force=c.force, tta=c.tta,
+        compare=c.compare, quality=c.quality, max_pixels=c.max_pixels, hints=hints, hint_files=c.hints)
+
+def _one_line(what) -> str: return " ".join(str(what).split())
+
+def _complain(error, status: int) -> int:
+    "One line on stderr."
+    say(f"portrait-gan: {_one_line(error)}", sys.stderr)
+    return status
+
+# %% ../nbs/27_cli.ipynb #27-011
 @dataclass
 class Export:
     "Write a generator as one ONNX file, after checking that its colours are PyTorch's."
@@ -143,25 +165,20 @@ class Export:
     overwrite: bool = False  # replace it if it is there
 
     def __call__(self) -> int:
+        if self.out.exists() and not self.overwrite:
+            raise FileExistsError(f"{self.out} exists; pass --overwrite or another --out")
+        if self.out.suffix != ".onnx": raise ValueError(f"{self.out}: name a file that ends in .onnx")
         from portrait_gan.checkpoint import find_checkpoint
         from portrait_gan.export import export_onnx
-        if self.out.exists() and not self.overwrite: raise FileExistsError(f"{self.out} exists; pass --overwrite or another --out")
-        if self.out.suffix != ".onnx": raise ValueError(f"{self.out}: name a file that ends in .onnx")
         from portrait_gan.generator import load_generator
-        generator, config = load_generator(None if self.checkpoint == "bundled" else find_checkpoint(self.checkpoint))
+        checkpoint = None if self.checkpoint == "bundled" else find_checkpoint(self.checkpoint)
+        generator, config = load_generator(checkpoint)
         off = export_onnx(generator, self.out, config["size"], config["ab_scale"])
-        say(f"{self.out}: {self.out.stat().st_size/1e6:.0f} MB; its colours differ from PyTorch's by at most {off:.5f} units of a*b*")
+        say(f"{self.out}: {self.out.stat().st_size/1e6:.0f} MB; "
+            f"its colours differ from PyTorch's by at most {off:.5f} units of a*b*")
         return 0
 
-# %% ../nbs/27_cli.ipynb #07-011
-def _one_line(what) -> str: return " ".join(str(what).split())
-
-def _complain(error, status: int) -> int:
-    "One line on stderr."
-    say(f"portrait-gan: {_one_line(error)}", sys.stderr)
-    return status
-
-# %% ../nbs/27_cli.ipynb #07-013
+# %% ../nbs/27_cli.ipynb #27-013
 @dataclass
 class Demo:
     "Colour two pictures with the bundled weights, then learn to colour drawn people from nothing; offline."
@@ -188,17 +205,20 @@ class Demo:
         colorizer = Colorizer.from_pretrained()
         for name in ("astronaut", "camera"): _show(self.out/f"{name}.jpg", colorizer, getattr(skdata, name)())
         say(f"{self.out}/astronaut.jpg and camera.jpg: grey, coloured (and the truth of the first)")
+        config = replace(RECIPES["smoke"], hints=0., batch_size=16, minutes=self.minutes, lr=3e-3, lr_encoder=3e-3,
+                         valid_photos=32)
         with tempfile.TemporaryDirectory() as tmp:
             photos = Path(tmp)/"photos"
             prepare(save_toys(Path(tmp)/"toys", 320, 64), photos, 64)
-            config = replace(RECIPES["smoke"], hints=0., batch_size=16, minutes=self.minutes, lr=3e-3, lr_encoder=3e-3, valid_photos=32)
             train(config, photos, self.out/"toys")
             report = evaluate_run(self.out/"toys", photos, self.out/"toys"/"evaluation")
-        ours, gray, mean = (report["scores"]["photos"][k]["ab_mae"] for k in ("ours", "grey", "mean colour"))
-        say(f"drawn people never trained on: a*b* error {ours:.2f}, that is {ours/gray:.2f} × leaving them grey, {ours/mean:.2f} × the mean colour")
+        scores = report["scores"]["photos"]
+        ours, gray, mean = (scores[k]["ab_mae"] for k in ("ours", "grey", "mean colour"))
+        say(f"drawn people never trained on: a*b* error {ours:.2f}, that is {ours/gray:.2f} × leaving them grey, "
+            f"{ours/mean:.2f} × the mean colour")
         say(f"look at {self.out}/toys/evaluation/sheet.jpg")
 
-# %% ../nbs/27_cli.ipynb #07-014
+# %% ../nbs/27_cli.ipynb #27-014
 def _show(path: Path, colorizer, photo):
     "Write grey, coloured and, if the photo (uint8) has colour, the truth side by side."
     import numpy as np
@@ -211,22 +231,24 @@ _MADE = "toys/demo.json"  # what a demonstration made: it deletes nothing else
 
 def _there(out: Path) -> dict[str, list[int]]:  # name below `out` -> size and time of the last change
     "What stands where a demonstration writes."
-    found = [p for p in (out/"astronaut.jpg", out/"camera.jpg", out/"toys", *(out/"toys").rglob("*")) if p.is_symlink() or p.is_file()]
-    return {p.relative_to(out).as_posix(): [p.lstat().st_size, p.lstat().st_mtime_ns] for p in found if p != out/_MADE}
+    places = [out/"astronaut.jpg", out/"camera.jpg", out/"toys", *(out/"toys").rglob("*")]
+    found = [p for p in places if p != out/_MADE and (p.is_symlink() or p.is_file())]
+    return {p.relative_to(out).as_posix(): [p.lstat().st_size, p.lstat().st_mtime_ns] for p in found}
 
 def _list_made(out: Path):
     with atomic_write(out/_MADE, "w") as f: json.dump(_there(out), f, indent=1)
 
 def _clear(out: Path):
-    "Delete an earlier demonstration; raises FileExistsError, and deletes nothing, when a file is not as a demonstration left it."
+    "Delete an earlier demonstration; raises FileExistsError before that when a file is not as it was left."
     try: made = dict(json.loads((out/_MADE).read_text(encoding="utf-8")))
     except (OSError, ValueError): made = {}
     for name, now in _there(out).items():
-        if made.get(name) != now: raise FileExistsError(f"{out/name} is not as a demonstration made it: move it, or pass another --out")
+        if made.get(name) != now:
+            raise FileExistsError(f"{out/name} is not as a demonstration made it: move it, or pass another --out")
     for name in made: (out/name).unlink(missing_ok=True)
     if (out/"toys").is_dir(): shutil.rmtree(out/"toys")
 
-# %% ../nbs/27_cli.ipynb #07-016
+# %% ../nbs/27_cli.ipynb #27-016
 COMMANDS = {kind.__name__.lower(): kind for kind in (Demo, Prepare, Train, Evaluate, Colorize, Export)}
 
 def parse(
@@ -235,13 +257,17 @@ def parse(
     "The command these words mean; exits with status 2 and an explanation when they mean none."
     kind = COMMANDS.get(args[0]) if args else None
     if kind is None:  # help, or nothing that is a command: names and what they mean will do
-        names = [Annotated[make_dataclass(c.__name__, [], namespace={"__doc__": c.__doc__}), subcommand(name)] for name, c in COMMANDS.items()]
-        tyro.cli(Union[tuple(names)], args=args, prog="portrait-gan", description="Give black-and-white portraits their colour.")  # noqa: UP007
+        names = [Annotated[make_dataclass(c.__name__, [], namespace={"__doc__": c.__doc__}), subcommand(name)]
+                 for name, c in COMMANDS.items()]
+        what = "Give black-and-white portraits their colour."
+        tyro.cli(Union[tuple(names)], args=args, prog="portrait-gan", description=what)  # noqa: UP007
         sys.exit(2)
-    return tyro.cli(_with_defaults(args) if kind is Train else kind, args=args[1:], prog=f"portrait-gan {args[0]}", description=kind.__doc__)
+    words = [re.sub(r"^--gan[-_]least(?=$|=)", "--min-gan-steps", word) for word in args[1:]]  # its name in version 0.1
+    form = _with_defaults(words) if kind is Train else kind
+    return tyro.cli(form, args=words, prog=f"portrait-gan {args[0]}", description=kind.__doc__)
 
 def _with_defaults(args: list[str]) -> type[Train]:
-    "The command `train` with the fields of TrainConfig; their defaults are those of the run to resume, else of the recipe that is named."
+    "`train` with the fields of TrainConfig: defaults of the run to resume, else of the recipe that is named."
     from portrait_gan.training import RECIPES, TrainConfig, read_config
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for word in ("--recipe", "--out"): peek.add_argument(word)
@@ -257,40 +283,51 @@ def _with_defaults(args: list[str]) -> type[Train]:
 
     return Started
 
-# %% ../nbs/27_cli.ipynb #07-f01
+# %% ../nbs/27_cli.ipynb #27-017
+def _commented(TrainConfig: type) -> tuple[dict[str, str], dict[str, str]]:  # first field -> title; field -> help
+    "What the comments in its source say: one on a line of its own begins a group, one beside a field explains it."
+    classes = [c for c in reversed(TrainConfig.__mro__) if is_dataclass(c)]  # its fields may stand in several
+    source = "\n".join(inspect.getsource(c) for c in classes)
+    titles = {name: title for title, name in re.findall(r"^    # (.+)\n    (\w+):", source, re.M)}
+    return titles, dict(re.findall(r"^    (\w+): .*?  # (.+)$", source, re.M))
+
 def _by_group(
     start,  # a TrainConfig: the defaults
 ):  # a maker of TrainConfig; each of its arguments is a group of fields
-    "What `train --help` is made of: the groups are those that comments of TrainConfig's source begin, the helps the comments beside its fields."
+    "What `train --help` is made of."
     TrainConfig = type(start)
-    source, kinds = inspect.getsource(TrainConfig), get_type_hints(TrainConfig, include_extras=True)
-    begins = {name: title for title, name in re.findall(r"^    # (.+)\n    (\w+):", source, re.M)}
-    helps, groups, title = dict(re.findall(r"^    (\w+): .*?  # (.+)$", source, re.M)), {}, "recipe"
+    titles, helps = _commented(TrainConfig)
+    kinds, groups, title = get_type_hints(TrainConfig, include_extras=True), {}, "recipe"
     for f in fields(TrainConfig):
-        title = begins.get(f.name, title)
+        title = titles.get(f.name, title)
         kind = Annotated[kinds[f.name], arg(help=helps.get(f.name))]
         groups.setdefault(title, []).append((f.name, kind, field(default=getattr(start, f.name))))
+    parts = {f"part{i}": make_dataclass("Group", group) for i, group in enumerate(groups.values())}
 
-    def make(**parts): return TrainConfig(**{name: value for part in parts.values() for name, value in vars(part).items()})
-    parts = [(make_dataclass("Group", group), title) for title, group in groups.items()]
-    make.__annotations__ = {f"part{i}": Annotated[part, OmitArgPrefixes, arg(name=title + ":", help="")] for i, (part, title) in enumerate(parts)}
-    make.__signature__ = inspect.Signature([inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=part(), annotation=kind)
-                                            for (name, kind), (part, _) in zip(make.__annotations__.items(), parts, strict=True)])
+    def make(**parts):
+        return TrainConfig(**{name: value for part in parts.values() for name, value in vars(part).items()})
+    make.__annotations__ = {
+        name: Annotated[part, OmitArgPrefixes, arg(name=f"{title}:", help="")]
+        for (name, part), title in zip(parts.items(), groups, strict=True)}
+    make.__signature__ = inspect.Signature([
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=part(), annotation=make.__annotations__[name])
+        for name, part in parts.items()])
     return make
 
-# %% ../nbs/27_cli.ipynb #07-017
+# %% ../nbs/27_cli.ipynb #27-019
 def main(
     args: list[str] | None = None,  # None: those of the process
 ) -> None:
     "Run a command and exit with its status."
     streams = [s for s in (sys.stdout, sys.stderr) if s]
-    for s in streams:
-        if hasattr(s, "reconfigure"): s.reconfigure(errors="backslashreplace")  # help, too, is for terminals that cannot show every sign
+    for s in streams:  # help, too, is for terminals that cannot show every sign
+        if hasattr(s, "reconfigure"): s.reconfigure(errors="backslashreplace")
     try: status = _status(sys.argv[1:] if args is None else args)
     finally:
         for s in streams:
             try: s.flush()
-            except OSError: os.dup2(os.open(os.devnull, os.O_WRONLY), s.fileno())  # a closed pipe: Python would try again, and exit with 120
+            except OSError:  # a closed pipe: Python would try again, and exit with 120
+                os.dup2(os.open(os.devnull, os.O_WRONLY), s.fileno())
     sys.exit(status)
 
 def _status(args: list[str]) -> int:
@@ -301,5 +338,5 @@ def _status(args: list[str]) -> int:
     except KeyboardInterrupt: return _complain("interrupted", 130)
     except (ValueError, OSError, RuntimeError) as e: return _complain(e, 1)
 
-# %% ../nbs/27_cli.ipynb #07-019
+# %% ../nbs/27_cli.ipynb #27-021
 if __name__ == "__main__" and __spec__ is not None: main()
