@@ -299,6 +299,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'portrait_gan.hints.follow_hints': ('hints.html#follow_hints', 'portrait_gan/hints.py'),
                                     'portrait_gan.hints.hint_planes': ('hints.html#hint_planes', 'portrait_gan/hints.py'),
                                     'portrait_gan.hints.hints_path': ('hints.html#hints_path', 'portrait_gan/hints.py'),
+                                    'portrait_gan.hints.likeness': ('hints.html#likeness', 'portrait_gan/hints.py'),
                                     'portrait_gan.hints.parse_hint': ('hints.html#parse_hint', 'portrait_gan/hints.py'),
                                     'portrait_gan.hints.random_hints': ('hints.html#random_hints', 'portrait_gan/hints.py'),
                                     'portrait_gan.hints.read_hints': ('hints.html#read_hints', 'portrait_gan/hints.py'),

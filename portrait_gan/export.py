@@ -18,12 +18,13 @@ import numpy as np
 import pooch
 
 from .files import atomic_write
+from .pixels import padding
 
 # %% ../nbs/26_export.ipynb #05b-006
 def with_constant_pads(
     network,  # a torch.nn.Module that takes sizes that are multiples of all its strides
 ):  # a copy that computes the same for such sizes
-    "Replace convolutions that work out their padding from the size (TensorFlow's SAME, timm's Conv2dSame) by constant zeros and a convolution."
+    "Replace convolutions that work out their padding from the size (timm's Conv2dSame) by constant zeros and a convolution."
     from timm.layers import Conv2dSame
     from torch import nn
     network = copy.deepcopy(network)
@@ -32,11 +33,11 @@ def with_constant_pads(
             if not isinstance(child, Conv2dSame):
                 replace(child)
                 continue
-            pads = [max(0, d*(k - 1) + 1 - s) for k, s, d in zip(child.kernel_size, child.stride, child.dilation, strict=True)]
-            conv = nn.Conv2d(child.in_channels, child.out_channels, child.kernel_size, child.stride, 0, child.dilation, child.groups,
-                             child.bias is not None, device=child.weight.device)
+            sizes = zip(child.kernel_size, child.stride, child.dilation, strict=True)
+            y, x = (max(0, d*(k - 1) + 1 - s) for k, s, d in sizes)
+            conv = nn.Conv2d(child.in_channels, child.out_channels, child.kernel_size, child.stride, 0, child.dilation,
+                             child.groups, child.bias is not None, device=child.weight.device)
             conv.weight, conv.bias = child.weight, child.bias
-            y, x = pads
             setattr(parent, name, nn.Sequential(nn.ZeroPad2d((x//2, x - x//2, y//2, y - y//2)), conv))
     replace(network)
     return network
@@ -54,12 +55,11 @@ def export_onnx(
     size: int,  # short side the network works at, in pixels
     ab_scale: float,  # a*b* that the network calls 1
 ) -> float:  # largest difference from PyTorch, in units of a*b*
-    """Write L (b,1,32h,32w) in [-1,1] → ab (b,2,32h,32w) as ONNX, any b, h and w up to 128; `size` and `ab_scale` go into its metadata.
+    """Write L (b,1,32h,32w) in [-1,1] → ab (b,2,32h,32w) as ONNX, any b, h and w up to 128.
 
-    A network of four planes takes "L" (b,4,32h,32w), with hints behind the lightness (page 02b).
-
-    Raises RuntimeError when the extra `onnx` is missing, or when the file's answers differ by more than 0.001 · `ab_scale`; nothing is
-    written then."""
+    `size` and `ab_scale` go into its metadata. A network of four planes takes "L" (b,4,32h,32w), with hints behind the
+    lightness (page 06). Raises RuntimeError when the extra `onnx` is missing, or when the file's answers differ by
+    more than 0.001 · `ab_scale`; nothing is written then."""
     _needs("onnx", "onnxscript", "onnxruntime")
     import torch
     generator = copy.deepcopy(generator).cpu().float().eval().to(memory_format=torch.contiguous_format)
@@ -67,8 +67,9 @@ def export_onnx(
     free = {0: torch.export.Dim("b"), **{i: 32*torch.export.Dim(n, min=1, max=128) for i, n in ((2, "h"), (3, "w"))}}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # about its own internals
-        program = torch.onnx.export(with_constant_pads(generator), (torch.zeros(2, planes, 64, 96),), input_names=["L"], output_names=["ab"],
-                                    dynamic_shapes={"L": free}, dynamo=True, external_data=False, verbose=False)
+        program = torch.onnx.export(
+            with_constant_pads(generator), (torch.zeros(2, planes, 64, 96),), input_names=["L"], output_names=["ab"],
+            dynamic_shapes={"L": free}, dynamo=True, external_data=False, verbose=False)
     model = program.model_proto
     for key, value in (("size", size), ("ab_scale", ab_scale)): model.metadata_props.add(key=key, value=str(value))
     data = model.SerializeToString()
@@ -77,13 +78,17 @@ def export_onnx(
         L = torch.randn(b, given, h, w, generator=torch.Generator().manual_seed(h)).clamp(-1, 1)
         with torch.no_grad(): offs.append(np.abs(ours(L.numpy()) - generator(L).numpy()).max())
     off = float(np.max(offs))  # NaN if one is
-    if not off <= 1e-3: raise RuntimeError(f"{path}: not written, because its colours differ from PyTorch's by {off*ab_scale:.3f} units of a*b*")
+    if not off <= 1e-3:
+        far = f"{off*ab_scale:.3f} units of a*b*"
+        raise RuntimeError(f"{path}: not written, because its colours differ from PyTorch's by {far}")
     with atomic_write(path) as f: f.write(data)
     return off*ab_scale
 
 # %% ../nbs/26_export.ipynb #05b-011
 class OnnxGenerator:
-    "A generator that ONNX Runtime computes, on the CPU: L (N,1,H,W) or, with hints, (N,4,H,W) -> ab (N,2,H,W). May be used by several threads."
+    """A generator that ONNX Runtime computes, on the CPU: L (N,1,H,W) or, with hints, (N,4,H,W) -> ab (N,2,H,W).
+
+    May be used by several threads."""
     def __init__(
         self,
         model: str | Path | bytes,  # an .onnx file of `export_onnx`, or its content
@@ -97,10 +102,12 @@ class OnnxGenerator:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         source = model if isinstance(model, bytes) else str(model)
         try: self.session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        except Exception as e: raise ValueError(f"{name} is no ONNX model that can be run ({' '.join(str(e).split())[:80]})") from e
-        told = self.session.get_modelmeta().custom_metadata_map
-        try: self.size, self.ab_scale = int(told["size"]), float(told["ab_scale"])
-        except (KeyError, ValueError) as e: raise ValueError(f"{name} was not written by portrait-gan: it names no size and a*b* scale") from e
+        except Exception as e:
+            raise ValueError(f"{name} is no ONNX model that can be run ({' '.join(str(e).split())[:80]})") from e
+        meta = self.session.get_modelmeta().custom_metadata_map
+        try: self.size, self.ab_scale = int(meta["size"]), float(meta["ab_scale"])
+        except (KeyError, ValueError) as e:
+            raise ValueError(f"{name} was not written by portrait-gan: it names no size and a*b* scale") from e
         self.in_channels = self.session.get_inputs()[0].shape[1]
 
     def __call__(self, L: np.ndarray) -> np.ndarray:
@@ -108,7 +115,8 @@ class OnnxGenerator:
         (n, given, h, w), planes = L.shape, self.in_channels
         if given > planes: raise ValueError(f"this network takes {planes} plane{'s'*(planes > 1)}, got {given}")
         if given < planes: L = np.concatenate([L, np.zeros((n, planes - given, h, w), L.dtype)], 1)
-        L = np.pad(L.astype(np.float32, copy=False), ((0, 0), (0, 0), (0, -h % 32), (0, -w % 32)), "edge")
+        down, right = padding(h, w)
+        L = np.pad(L.astype(np.float32, copy=False), ((0, 0), (0, 0), (0, down), (0, right)), "edge")
         return self.session.run(["ab"], {"L": L})[0][..., :h, :w]
 
 # %% ../nbs/26_export.ipynb #05b-019
@@ -117,7 +125,7 @@ def cached_onnx(
     config: dict,  # its settings, by the same
     cache: str | Path | None = None,  # folder for the file; none: the user's cache
 ) -> Path:  # the .onnx file, exported now or earlier
-    "Export a trained generator unless that was done before, and then without PyTorch; raises as `load_generator` and `export_onnx`."
+    "Export a trained generator, unless that was done before; raises as `load_generator` and `export_onnx`."
     known = {k: config[k] for k in ("encoder", "in_channels", "classes", "size", "ab_scale")}
     name = hashlib.sha256(weights.read_bytes() + json.dumps(known).encode()).hexdigest()[:16]
     path = Path(cache or pooch.os_cache("portrait_gan"))/f"{name}.onnx"

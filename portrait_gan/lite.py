@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .pixels import padding
 from .pretrained import LITE
 
 # %% ../nbs/25_lite.ipynb #2a-s08
@@ -20,14 +21,16 @@ class _Halving(nn.Conv2d):
         return super().forward(F.pad(x, (pad//2, pad - pad//2)*2))
 
 def _conv(i: int, o: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    return _Halving(i, o, kernel, 2, groups=groups, bias=False) if stride == 2 else nn.Conv2d(i, o, kernel, 1, kernel//2, groups=groups, bias=False)
+    if stride == 2: return _Halving(i, o, kernel, 2, groups=groups, bias=False)
+    return nn.Conv2d(i, o, kernel, 1, kernel//2, groups=groups, bias=False)
 
 class _Block(nn.Module):
     "Widen, filter each channel by itself, narrow; the network's first block only filters and narrows."
     def __init__(self, i: int, o: int, kernel: int, stride: int, wide: int):
         super().__init__()
         alone = {"conv_dw": _conv(wide, wide, kernel, stride, wide)}
-        convs = alone | {"conv_pw": _conv(i, o)} if wide == i else {"conv_pw": _conv(i, wide)} | alone | {"conv_pwl": _conv(wide, o)}
+        if wide == i: convs = alone | {"conv_pw": _conv(i, o)}
+        else: convs = {"conv_pw": _conv(i, wide)} | alone | {"conv_pwl": _conv(wide, o)}
         for n, (name, conv) in enumerate(convs.items(), 1):  # timm's names
             self.add_module(name, conv)
             self.add_module(f"bn{n}", nn.BatchNorm2d(conv.out_channels, eps=1e-3))
@@ -41,14 +44,16 @@ class _Block(nn.Module):
         return x + y if self.adds else y
 
 # %% ../nbs/25_lite.ipynb #2a-s09
-_STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3),  # kernel, stride, widening, channels, blocks
+# kernel, stride, widening, channels, blocks
+_STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3),
            (5, 1, 6, 112, 3), (5, 2, 6, 192, 4), (3, 1, 6, 320, 1))
 
 class _Encoder(nn.Module):
     "EfficientNet-Lite0 without its classifier."
     def __init__(self, in_channels: int):
         super().__init__()
-        self.conv_stem, self.bn1, self.blocks, i = _conv(in_channels, 32, 3, 2), nn.BatchNorm2d(32, eps=1e-3), nn.Sequential(), 32
+        self.conv_stem, self.bn1 = _conv(in_channels, 32, 3, 2), nn.BatchNorm2d(32, eps=1e-3)
+        self.blocks, i = nn.Sequential(), 32
         for kernel, stride, widening, o, n in _STAGES:
             first = _Block(i, o, kernel, stride, i*widening)
             self.blocks.append(nn.Sequential(first, *(_Block(o, o, kernel, 1, o*widening) for _ in range(n - 1))))
@@ -90,12 +95,13 @@ class LiteGenerator(nn.Module):
 
     def forward(
         self,
-        L: Tensor,  # (N,1,H,W) lightness in [-1,1]; with four planes also (N,4,H,W), hints behind it (page 02b)
+        L: Tensor,  # (N,1,H,W) lightness in [-1,1]; with four planes also (N,4,H,W), hints behind it (page 06)
     ) -> Tensor:  # ab (N,2,H,W), a*b* divided by `AB_SCALE`
-        "Pad to a multiple of 32 with the border pixels, run the U-Net, crop back, add what hints add; planes not given are zero."
+        "Fill up to multiples of 32 with border pixels, run, crop back, add what hints add; planes not given are zero."
         h, w = L.shape[-2:]
+        down, right = padding(h, w)
         if (missing := self.in_channels - L.shape[1]) > 0: L = F.pad(L, (0, 0, 0, 0, 0, missing))
-        *skips, x = self.encoder["model"](F.pad(L, (0, -w % 32, 0, -h % 32), mode="replicate"))
+        *skips, x = self.encoder["model"](F.pad(L, (0, right, 0, down), mode="replicate"))
         for up in self.decoder["blocks"]:
             x = up(x, *skips[-1:])
             del skips[-1:]
