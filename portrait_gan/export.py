@@ -24,7 +24,7 @@ from .pixels import padding
 def with_constant_pads(
     network,  # a torch.nn.Module that takes sizes that are multiples of all its strides
 ):  # a copy that computes the same for such sizes
-    "Replace convolutions that work out their padding from the size (timm's Conv2dSame) by constant zeros and a convolution."
+    "Replace convolutions that work out their padding from the size (timm's Conv2dSame) by zeros and a convolution."
     from timm.layers import Conv2dSame
     from torch import nn
     network = copy.deepcopy(network)
