@@ -168,9 +168,10 @@ def find_checkpoint(
     if not (found := list_checkpoints(path, whole=False)): raise FileNotFoundError(f"{path}: this run has no checkpoint yet")
     return found[-1]
 
-# %% ../nbs/03b_checkpoint.ipynb #18-w01
+# %% ../nbs/03b_checkpoint.ipynb #18-w04
 from .pretrained import CONFIG, WEIGHTS
 
+# %% ../nbs/03b_checkpoint.ipynb #18-w01
 def write_weights(
     network,  # a torch.nn.Module
     path: str | Path,  # the .safetensors file to make or replace
