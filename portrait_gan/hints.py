@@ -55,7 +55,7 @@ def likeness(
     p, looks_p,  # (N,P,2) places and (N,P,3) how they look: L*/LIGHT and a*b*/COLOR
     q, looks_q,  # (N,Q,2) and (N,Q,3), others
     reach: float,  # distance at which likeness is 1/e
-):  # (N,P,Q) in [0,1]
+):  # (N,P,Q) in [0,1]; 1 is the same place
     "How alike two places are: near, of the same light, and of the same colour in the answer."
     far = ((p[:, :, None] - q[:, None])**2).sum(-1)**.5/reach
     return xp.exp(-far - ((looks_p[:, :, None] - looks_q[:, None])**2).sum(-1)/2)
