@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['new_checkpoint', 'list_checkpoints', 'read_state', 'newest_valid', 'prune_checkpoints', 'newer_than', 'set_aside',
-           'find_checkpoint', 'log_line', 'read_metrics', 'cut_log', 'stop_requests']
+           'find_checkpoint', 'write_weights', 'save_generator', 'log_line', 'read_metrics', 'cut_log', 'stop_requests']
 
 # %% ../nbs/03b_checkpoint.ipynb #03b-003
 import json
@@ -167,6 +167,37 @@ def find_checkpoint(
         if (chosen/"state.json").is_file(): return chosen
     if not (found := list_checkpoints(path, whole=False)): raise FileNotFoundError(f"{path}: this run has no checkpoint yet")
     return found[-1]
+
+# %% ../nbs/03b_checkpoint.ipynb #18-w04
+from .pretrained import CONFIG, WEIGHTS
+
+# %% ../nbs/03b_checkpoint.ipynb #18-w01
+def write_weights(
+    network,  # a torch.nn.Module
+    path: str | Path,  # the .safetensors file to make or replace
+    half: bool = False,  # store convolution weights as fp16
+) -> None:
+    "Write all weights and buffers atomically, as safetensors."
+    from safetensors.torch import save
+    def stored(v): return (v.half() if half and v.ndim > 1 else v).detach().cpu().contiguous()
+    data = save({k: stored(v) for k, v in network.state_dict().items()}, {"format": "pt"})
+    with atomic_write(path) as f: f.write(data)
+
+def save_generator(
+    generator,  # network of `build_generator`
+    folder: str | Path,  # made when absent
+    config: dict,  # at least "ab_scale" and "size"; anything JSON can hold besides
+    half: bool = False,  # store convolution weights as fp16
+) -> Path:  # the folder
+    "Write `generator.safetensors` and `config.json` atomically; raises ValueError when the config lacks a key."
+    channels = dict(in_channels=generator.in_channels, classes=generator.segmentation_head[0].out_channels)
+    config = {"encoder": generator.name.removeprefix("u-")} | channels | config
+    missing = {"ab_scale", "size"} - config.keys()
+    if missing: raise ValueError(f"the config lacks {', '.join(sorted(missing))}")
+    text = json.dumps(config, indent=2)
+    write_weights(generator, Path(folder)/WEIGHTS, half)
+    with atomic_write(Path(folder)/CONFIG, "w") as f: f.write(text + "\n")
+    return Path(folder)
 
 # %% ../nbs/03b_checkpoint.ipynb #03b-019
 def log_line(

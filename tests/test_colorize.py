@@ -12,10 +12,11 @@ from PIL import Image, ImageOps
 from skimage.color import rgb2lab
 
 from portrait_gan import folder
+from portrait_gan.checkpoint import save_generator
 from portrait_gan.colorize import Colorizer
 from portrait_gan.data import PhotoError, toy_portraits
 from portrait_gan.folder import Result, colorize_files
-from portrait_gan.generator import WEIGHTS, build_generator, save_generator
+from portrait_gan.generator import WEIGHTS, build_generator
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="names and links as on POSIX")
 

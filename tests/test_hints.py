@@ -12,11 +12,12 @@ from PIL import Image
 from torch import nn
 
 from portrait_gan import cli
+from portrait_gan.checkpoint import save_generator
 from portrait_gan.colorize import Colorizer
 from portrait_gan.data import toy_portraits
 from portrait_gan.export import OnnxGenerator, export_onnx
 from portrait_gan.folder import colorize_files
-from portrait_gan.generator import LITE, build_generator, load_generator, save_generator
+from portrait_gan.generator import LITE, build_generator, load_generator
 from portrait_gan.hints import Hint, hint_planes, hints_path, read_hints, write_hints
 from portrait_gan.lab import rgb_to_lab, to_tensor
 from portrait_gan.lite import LiteGenerator
@@ -88,6 +89,30 @@ def apart(a, b): return np.abs(np.asarray(a).astype(int) - np.asarray(b)).max()
 
 
 def files(folder): return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+# what is no hint, and hints that meet
+
+@pytest.mark.parametrize("text", ["{", "[]", "["*9999, '{"hints": []}', '{"size": [1, 1], "hints": [{"x": 1}]}',
+                                  '{"size": [1, 1], "hints": [{"x": 1' + "0"*999 + ', "y": 1, "color": "red"}]}',
+                                  '{"size": [1, 1], "hints": [{"x": 1, "y": 1, "color": "red", "z": 2}]}'])
+def test_a_file_that_holds_no_hints(tmp_path, text):
+    (tmp_path/"x.hints.json").write_text(text)
+    with pytest.raises(ValueError, match="x.hints.json holds no hints") as e: read_hints(tmp_path/"x.hints.json")
+    assert "\n" not in str(e.value)
+
+
+def test_of_two_hints_in_one_pixel_the_later_one_counts():
+    flat, nothing = np.zeros((51, 75), np.float32), np.zeros((2, 51, 75), np.float32)
+    both, last = (hint_planes([Hint(9, 9, c) for c in colors], nothing, flat, 75, 51) for colors in (("red", "blue"), ("blue",)))
+    assert np.array_equal(both, last)
+
+
+def test_hints_in_the_corners():
+    L, auto = np.random.default_rng(0).uniform(-1, 1, (50, 70)).astype(np.float32), np.zeros((2, 50, 70), np.float32)
+    for corner in ((0, 0), (699, 499), (699.9, 0), (0, 499.9)):
+        planes = hint_planes([Hint(*corner, "red")], auto, L, 700, 500)
+        assert planes.shape == (3, 50, 70) and np.isfinite(planes).all() and planes[2].max() > .3
 
 
 # one photo
@@ -166,7 +191,7 @@ def test_bad_hints_are_one_line_that_names_the_photo(colorizer, gray, photo, hin
 
 
 @pytest.mark.parametrize("bad", [dict(x=float("nan")), dict(y=float("inf")), dict(x=-1), dict(radius=float("nan")),
-                                 dict(color="greenish"), dict(color="")])
+                                 dict(color="greenish"), dict(color=""), dict(color=None), dict(radius="wide"), dict(x="3"), dict(x=True)])
 def test_what_is_no_hint(bad):
     with pytest.raises(ValueError, match="a hint's") as e: Hint(**dict(x=1, y=1, color="red") | bad)
     assert "\n" not in str(e.value)

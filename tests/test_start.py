@@ -161,7 +161,7 @@ def test_the_hub_gets_what_from_pretrained_reads(tmp_path, monkeypatch):
 
 
 def test_weights_of_the_light_network_go_to_and_fro(tmp_path):
-    "What colours is page 02a's network; what it saves, page 02's loads, and the other way round."
+    "What colours is page 25's network; what it saves, page 05's loads, and the other way round."
     light = Colorizer.from_pretrained(device="cpu")
     assert isinstance(light.generator, LiteGenerator)
     light.save_pretrained(tmp_path/"saved")
@@ -212,8 +212,8 @@ def test_memory_grows_with_pixels_whatever_the_shape(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (33, 57), (57, 33), (300, 300), (700, 90), (90, 700), (257, 513), (600, 500)])
-def test_joined_as_page_01_would(shape):
-    "Bicubic enlarging as PyTorch has it, borders included, then page 01's way back."
+def test_joined_as_page_02_would(shape):
+    "Bicubic enlarging as PyTorch has it, borders included, then page 02's way back."
     rng, (h, w) = np.random.default_rng(0), working_size(*shape, 32)
     L_star, ab = rng.uniform(0, 100, (1, 1, *shape)).astype(np.float32), rng.normal(0, 40, (1, 2, h, w)).astype(np.float32)
     large = F.interpolate(torch.from_numpy(ab), shape, mode="bicubic", align_corners=False)
