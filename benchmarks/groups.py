@@ -13,8 +13,9 @@ import tyro
 from skimage.color import rgb2lab
 
 from portrait_gan.data import Portraits
-from portrait_gan.evaluation import evaluate, gray_baseline, load_colorizer, read_photos, scores_markdown
+from portrait_gan.evaluation import evaluate, gray_baseline
 from portrait_gan.metrics import Scores, find_face, skin_mask
+from portrait_gan.report import load_colorizer, read_photos, scores_markdown
 
 TONES = {"light skin (over 41°)": 41, "intermediate (28–41°)": 28, "tan (10–28°)": 10, "brown and dark (under 10°)": -91}
 
@@ -52,7 +53,7 @@ def main(
     "Print both tables."
     photos, files = read_photos(cache, split), Portraits(cache, split).files
     gray = evaluate(gray_baseline, photos, quick=True, desc="grey")
-    ours = evaluate(load_colorizer(checkpoint)[0], photos, quick=True, like=gray)
+    ours = evaluate(load_colorizer(checkpoint)[0], photos, quick=True, reuse_features_from=gray)
     for labels in ((Path(f).name.split("_")[0] for f in files), map(tone, map(skin_angle, photos))):
         print("\n" + "\n".join(scores_markdown(by(labels, ours, gray), SHOWN)))
 

@@ -18,10 +18,10 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from portrait_gan.colorize import Colorizer
 from portrait_gan.data import prepare
-from portrait_gan.evaluation import read_photos
 from portrait_gan.hints import Hint
 from portrait_gan.lab import lab_to_rgb, to_pixels
 from portrait_gan.pixels import fit_gamut
+from portrait_gan.report import read_photos
 
 COUNTS = (0, 1, 2, 5, 10, 20, 50, 100)
 SIGGRAPH17 = (24.43, 25.37, 26.20, 27.39, 28.42, 29.34, 30.42, 31.13)  # Zhang et al. 2017: 1,000 photos of ImageNet

