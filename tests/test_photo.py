@@ -15,7 +15,8 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image, ImageOps
 
-from portrait_gan.photo import MAX_PIXELS, Photo, PhotoError, as_image, eight_bits, read_pages, read_photo, to_rgb, write_pages
+from portrait_gan.photo import MAX_PIXELS, Photo, PhotoError, as_image, eight_bits, read_pages, read_photo, to_rgb
+from portrait_gan.save import write_pages
 
 H, W = 24, 40
 yy, xx = np.mgrid[:H, :W]
