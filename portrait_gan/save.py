@@ -137,7 +137,7 @@ def write_pages(
     if len(written) < written[0]: lost.append(f"only {some} of its {written[0]} pictures")
     return "; ".join(dict.fromkeys(lost))
 
-# %% ../nbs/23_save.ipynb #00-019
+# %% ../nbs/23_save.ipynb #23-017
 _TURNS = "FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"
 
 def upright(
