@@ -15,6 +15,7 @@ from portrait_gan import folder
 from portrait_gan.checkpoint import save_generator
 from portrait_gan.colorize import Colorizer
 from portrait_gan.data import PhotoError, toy_portraits
+from portrait_gan.files import TMP
 from portrait_gan.folder import Result, colorize_files
 from portrait_gan.generator import WEIGHTS, build_generator
 from portrait_gan.photo import Photo, read_pages, write_pages
@@ -591,7 +592,7 @@ def test_a_folder_that_lets_nothing_go_costs_no_result(colorizer, box, monkeypat
     (box/"bad.png").touch()
     colorize_files(colorizer, box, out)
     (box/"bad.png").unlink()
-    (out/f"{folder.TMP}999999999-x.png").touch()
+    (out/f"{TMP}999999999-x.png").touch()
     def closed(path, missing_ok=False): raise PermissionError(13, "Permission denied", str(path))
     monkeypatch.setattr(Path, "unlink", closed)
     (box/"new.png").write_bytes((box/"good.png").read_bytes())

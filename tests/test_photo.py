@@ -1,6 +1,7 @@
 """One reader for every photo file: formats × kinds of pixels × depths × orientations × profiles, each against values that are known.
 
 All files are made here, by tifffile, imagecodecs, Pillow or by hand."""
+import importlib
 import io
 import itertools
 import os
@@ -15,7 +16,8 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image, ImageOps
 
-from portrait_gan.photo import MAX_PIXELS, Photo, PhotoError, as_image, eight_bits, read_pages, read_photo, to_rgb, write_pages
+from portrait_gan.photo import MAX_PIXELS, Photo, PhotoError, as_image, eight_bits, read_pages, read_photo, to_rgb
+from portrait_gan.save import write_pages
 
 H, W = 24, 40
 yy, xx = np.mgrid[:H, :W]
@@ -906,3 +908,14 @@ def test_large_pictures_are_refused_before_they_are_decoded(tmp_path):
 
 
 def test_eight_bits_round(): assert eight_bits(np.array([0, 128, 129, 65535], np.uint16)).tolist() == [0, 0, 1, 255]
+
+
+@pytest.mark.parametrize("name, home", [("lost_as_image", "save"), ("upright", "save"), ("write_pages", "save"), ("PhotoError", "files"),
+                                        ("MAX_PIXELS", "files"), ("photo_errors", "files")])
+def test_names_of_version_0_1_are_still_here(name, home):
+    assert getattr(importlib.import_module("portrait_gan.photo"), name) is getattr(importlib.import_module(f"portrait_gan.{home}"), name)
+
+
+def test_a_name_that_never_was_is_refused():
+    name = "nothing"
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"): getattr(importlib.import_module("portrait_gan.photo"), name)
