@@ -119,7 +119,7 @@ def test_killed_while_planning(cache, tmp_path, monkeypatch):
     assert (read_config(tmp_path/"run").recipe, read_config(tmp_path/"run").total_steps) == ("smoke", 1)
 
 
-OTHER = [("--size", "64", "size 32, not 64"), ("--recipe", "seed", "recipe smoke, not seed"),
+OTHER = [("--size", "64", "size 32, not 64"), ("--recipe", "seed", "recipe smoke, not original"),
          ("--recipe", "default", "recipe smoke, not default"), ("--epochs", "3", "epochs 2, not 3"),
          ("--lr", "0.5", "lr 0.001, not 0.5"), ("--seed", "4", "seed 0, not 4"), ("--filters", "4", "filters (8, 16, 16, 16), not (4,)")]
 
