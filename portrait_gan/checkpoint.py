@@ -395,7 +395,7 @@ def note_photos(
 
 # %% ../nbs/18_checkpoint.ipynb #18-seen
 def _rows(path, reader=csv.reader):
-    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as f: return list(reader(f))
+    with Path(path).open(newline="", encoding="utf-8", errors="surrogateescape") as f: return list(reader(f))
 
 def _photos_of(data, split: str) -> list[tuple[str, str, str]]:
     "File, fingerprint and group of each photo; no group where a photo is its own, for many folders have an IMG_0001."
