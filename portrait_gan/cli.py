@@ -263,8 +263,7 @@ def _by_group(
 ):  # a maker of TrainConfig; each of its arguments is a group of fields
     "What `train --help` is made of: the groups are those that comments of TrainConfig's source begin, the helps the comments beside its fields."
     TrainConfig = type(start)
-    source = "".join(inspect.getsource(part) for part in reversed(TrainConfig.__mro__[:-1]))  # it is written in three parts
-    kinds = get_type_hints(TrainConfig, include_extras=True)
+    source, kinds = inspect.getsource(TrainConfig), get_type_hints(TrainConfig, include_extras=True)
     begins = {name: title for title, name in re.findall(r"^    # (.+)\n    (\w+):", source, re.M)}
     helps, groups, title = dict(re.findall(r"^    (\w+): .*?  # (.+)$", source, re.M)), {}, "recipe"
     for f in fields(TrainConfig):
