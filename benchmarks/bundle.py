@@ -8,11 +8,10 @@ from pathlib import Path
 
 import tyro
 
-from portrait_gan.checkpoint import find_checkpoint, read_metrics
+from portrait_gan.checkpoint import find_checkpoint, read_metrics, refuse_seen
 from portrait_gan.data import atomic_write
 from portrait_gan.generator import load_generator, save_generator
 from portrait_gan.report import evaluate_run
-from portrait_gan.training import refuse_seen
 
 
 def main(

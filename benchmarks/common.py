@@ -12,8 +12,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from portrait_gan.config import TrainConfig
 from portrait_gan.data import Portraits, prepare, toy_portraits
-from portrait_gan.training import TrainConfig, epoch_batches, make_pair
+from portrait_gan.run import epoch_batches
+from portrait_gan.training import make_pair
 
 
 def jpegs(
@@ -61,11 +63,11 @@ def our_batches(
     data = Portraits(cache, "train", config.size, True, config.squash, config.min_crop, config.seed)
     pair = torch.compile(make_pair) if compiled else make_pair
     for data.epoch in itertools.count():
-        plan = [b.tolist() for b in epoch_batches(len(data), config, data.epoch)]
+        plan = [b.tolist() for b in epoch_batches(len(data), config.batch_size, data.epoch, config.seed)]
         workers = (2 if device == "cuda" else 0) if config.workers is None else config.workers
         for batch in DataLoader(data, batch_sampler=plan, num_workers=workers, collate_fn=dict, pin_memory=device == "cuda"):
             batch = send_to_device(batch, device, non_blocking=True)
-            yield pair(batch["squares"], batch["draws"], config)
+            yield pair(batch["squares"], batch["draws"], config.grays, config.jitter, config.old, config.ab_scale)
 
 
 def endless(loader: DataLoader) -> Iterator:

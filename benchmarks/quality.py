@@ -30,14 +30,16 @@ from seed_loop import lambda_l1_at
 from skimage import data as skdata
 
 from portrait_gan.checkpoint import list_checkpoints, read_state
+from portrait_gan.config import RECIPES, TrainConfig, read_config
 from portrait_gan.data import Portraits, atomic_write, prepare, toy_portraits
 from portrait_gan.evaluation import comparison_sheet, gray_baseline, mean_color, mean_color_baseline
 from portrait_gan.generator import LITE, best_device
 from portrait_gan.report import load_colorizer, read_photos, score_sets, scores_markdown
-from portrait_gan.training import RECIPES, TrainConfig, make_accelerator, plan_steps, read_config, train
+from portrait_gan.run import plan_steps, train
+from portrait_gan.training import make_accelerator
 
 PIX2PIX = TrainConfig(
-    min_crop=.9, grays="L", jitter=0., old=0., gan_share=1., gan_least=0, discriminator="patch", filters=(64, 128, 256, 512), spectral_norm=False,
+    min_crop=.9, grays="L", jitter=0., old=0., gan_share=1., min_gan_steps=0, discriminator="patch", filters=(64, 128, 256, 512), spectral_norm=False,
     ema=0., rebalance=0., lambda_l1=100., lambda_gan=1., gan_loss="bce", lr=2e-4, lr_encoder=2e-4, lr_discriminator=2e-4, betas=(.5, .999),
     betas_discriminator=(.5, .999), weight_decay=0., schedule="constant", warmup=0.)
 
@@ -128,7 +130,7 @@ def main(
     cache = without(out/"cache", out/f"cache_without{apart}", leave_out) if leave_out else out/"cache"
     truth = read_photos(cache, split, n)
     common = dict(size=size, encoder=encoder, encoder_weights=encoder_weights, minutes=minutes, seed=seed, keep_every=1000, keep_last=1)
-    known = RECIPES | dict(pix2pix=PIX2PIX, seed_ratio=replace(RECIPES["seed"], lambda_l1=lambda_l1_at(size)))
+    known = RECIPES | dict(seed=RECIPES["seed"], pix2pix=PIX2PIX, seed_ratio=replace(RECIPES["seed"], lambda_l1=lambda_l1_at(size)))
     configs = {name: replace(known[name], **common) for name in recipes}
     configs |= dict(parse_variant(v, replace(RECIPES["default"], **common)) for v in variant)
     runs = out/(f"runs_without{apart}" if leave_out else "runs")

@@ -27,11 +27,12 @@ from seed_loop import seed_loader, seed_networks, seed_step
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from portrait_gan import training
 from portrait_gan.checkpoint import read_metrics
+from portrait_gan.config import ORIGINAL, TrainConfig, build_networks
 from portrait_gan.data import Portraits
 from portrait_gan.generator import LITE, best_device
-from portrait_gan.training import SEED, TrainConfig, build_networks, train_step
+from portrait_gan.run import train
+from portrait_gan.training import train_step
 
 OURS = {"ours": {}, "ours, checkpoint_gradients": dict(checkpoint_gradients=True)}
 COLUMNS = ["what", "step, s", "faster", "loop, s", "faster", "loop ÷ step", "images/s", "peak, MB", "×", "above start, MB", "×", "bf16 rate", "busy"]
@@ -95,7 +96,7 @@ def measure(variant: str, size: int, batch: int, encoder: str, steps: int, folde
     before, _ = memory()
     if variant == "seed": step, batches = seed_variant(size, batch, encoder, Path(folder), Path(cache), device)
     else:
-        config = replace(SEED, size=size, batch_size=batch, encoder=encoder, encoder_weights=None, **OURS[variant])
+        config = replace(ORIGINAL, size=size, batch_size=batch, encoder=encoder, encoder_weights=None, **OURS[variant])
         step, batches = our_variant(config, Path(cache), device)
     fixed = next(batches)
     found = dict(step=bare_step(step, fixed, steps, device))
@@ -139,7 +140,7 @@ def overhead_rows(size: int, batch: int, rounds: int, photos: Path | None, n: in
         cached(Path(tmp)/"photos", cache, size*5//4)
         for gan in (False, True):
             bare, whole = [], []
-            config = replace(TrainConfig(), size=size, batch_size=batch, epochs=3, gan_share=float(gan), gan_least=0, valid_photos=16,
+            config = replace(TrainConfig(), size=size, batch_size=batch, epochs=3, gan_share=float(gan), min_gan_steps=0, valid_photos=16,
                              encoder_weights=encoder_weights)
             for k in range(rounds):
                 spent = []
@@ -148,8 +149,8 @@ def overhead_rows(size: int, batch: int, rounds: int, photos: Path | None, n: in
                     found = step(*args)
                     spent.append(clock(device) - begun)
                     return found
-                with mock.patch("portrait_gan.training.train_step", timed):
-                    run = training.train(config, cache, Path(tmp)/f"run_{gan}_{k}", report=lambda line: None)
+                with mock.patch("portrait_gan.run.train_step", timed):
+                    run = train(config, cache, Path(tmp)/f"run_{gan}_{k}", report=lambda line: None)
                 later = read_metrics(run, file="timings.jsonl")[1:]  # the first epoch warms up
                 steps = sum(t["steps"] for t in later)
                 bare.append(sum(spent[-steps:])/steps)

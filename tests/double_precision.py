@@ -19,13 +19,16 @@ from timm.layers import convert_sync_batchnorm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from portrait_gan import training
+from portrait_gan import config as config_module
+from portrait_gan import run as run_module
+from portrait_gan.config import RECIPES
 from portrait_gan.data import Portraits
 
 
 def double_precision(patch, awake=False):
     "Networks, pairs and so all losses in float64; `patch` is setattr or monkeypatch.setattr."
-    generator, discriminator, pair, networks = training.build_generator, training.build_discriminator, training.make_pair, training.build_networks
+    generator, discriminator, pair = config_module.build_generator, config_module.build_discriminator, run_module.make_pair
+    networks = run_module.build_networks
     synchronised = convert_sync_batchnorm if awake and "RANK" in os.environ else lambda network: network
 
     def double_generator(*args):
@@ -38,10 +41,10 @@ def double_precision(patch, awake=False):
         nets = networks(*args)
         for group in nets.opt_g.param_groups + nets.opt_d.param_groups: group["eps"] = 1e-6
         return nets
-    patch(training, "build_networks", calm_networks)
-    patch(training, "build_generator", double_generator)
-    patch(training, "build_discriminator", lambda config: synchronised(discriminator(config).double()))
-    patch(training, "make_pair", lambda *args: tuple(t.double() for t in pair(*args)))
+    patch(run_module, "build_networks", calm_networks)
+    patch(config_module, "build_generator", double_generator)
+    patch(config_module, "build_discriminator", lambda config: synchronised(discriminator(config).double()))
+    patch(run_module, "make_pair", lambda *args: tuple(t.double() for t in pair(*args)))
     if awake:
         patch(nn.SyncBatchNorm, "forward", batchnorm_over_processes)
         patch(DistributedDataParallel, "_passing_sync_batchnorm_handle", lambda self, module: None)  # it refuses the CPU too
@@ -74,7 +77,7 @@ def batchnorm_over_processes(self, x):
 
 def note_photos(file: Path):
     "Write down every batch that the loader asks for, with the weight that goes with it."
-    share, fetch, weights = training.share_of, Portraits.__getitems__, deque()
+    share, fetch, weights = run_module.share_of, Portraits.__getitems__, deque()
 
     def share_of(*args):
         own, weight = share(*args)
@@ -84,31 +87,31 @@ def note_photos(file: Path):
     def noted(self, indices):
         with open(file, "a") as f: f.write(json.dumps([self.epoch, indices, weights.popleft()]) + "\n")
         return fetch(self, indices)
-    training.share_of, Portraits.__getitems__ = share_of, noted
+    run_module.share_of, Portraits.__getitems__ = share_of, noted
 
 
 def stop_in(step: int):
     "SIGTERM for this process in its step number `step`."
-    train_step, steps = training.train_step, [0]
+    train_step, steps = run_module.train_step, [0]
 
     def counted(*args):
         steps[0] += 1
         if steps[0] == step: os.kill(os.getpid(), signal.SIGTERM)
         return train_step(*args)
-    training.train_step = counted
+    run_module.train_step = counted
 
 
 def main(data, runs, awake=False, resume=False, stop=(0, 0)):
     process = int(os.environ.get("RANK", 0))
     double_precision(setattr, awake)
-    share, fetch = training.share_of, Portraits.__getitems__
+    share, fetch = run_module.share_of, Portraits.__getitems__
     if process == stop[0]: stop_in(stop[1])
     for out, config in runs.items():
         Path(out).mkdir(exist_ok=True)
-        training.share_of, Portraits.__getitems__ = share, fetch
+        run_module.share_of, Portraits.__getitems__ = share, fetch
         note_photos(Path(out)/f"seen_{process}.jsonl")
         config = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
-        training.train(replace(training.RECIPES[config.get("recipe", "smoke")], **config), data, out, resume)
+        run_module.train(replace(RECIPES[config.get("recipe", "smoke")], **config), data, out, resume)
 
 
 if __name__ == "__main__": main(**json.loads(sys.argv[1]))

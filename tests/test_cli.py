@@ -240,7 +240,7 @@ def test_bad_usage_leaves_nothing(answers): assert answers[1] == []
 @pytest.mark.slow
 def test_demo_learns(command, tmp_path):
     "Offline, from what a plain install has: drawn people never trained on, better than both lazy answers by a margin."
-    planned = "from portrait_gan import cli, training; training.plan_steps = lambda *args: 250; cli.main(['demo'])"  # whatever the machine's speed
+    planned = "from portrait_gan import cli, run; run.plan_steps = lambda *args: 250; cli.main(['demo'])"  # whatever the machine's speed
     done = subprocess.run([sys.executable, "-c", planned], cwd=tmp_path, env=os.environ | dict(HF_HUB_OFFLINE="1"), capture_output=True, text=True)
     out = done.stdout
     assert done.returncode == 0, done.stderr

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from portrait_gan import checkpoint, cli, training
+from portrait_gan import checkpoint, cli
 from portrait_gan.checkpoint import list_checkpoints, read_metrics, read_state
+from portrait_gan.config import SMOKE
 from portrait_gan.data import prepare, save_toys
-from portrait_gan.training import SMOKE, train
+from portrait_gan.run import train
 
 CONFIG = replace(SMOKE, epochs=2, encoder="tu-mobilenetv3_small_050", gan_share=.5, grow=.3, checkpoint_minutes=0)  # a checkpoint after every step
 CPU = dict(CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")  # one thread: quick however busy the other cores are
@@ -135,7 +136,7 @@ def test_finished_run_is_left_alone(project, here, capsys):
     assert files() == before
 
 
-FULL = dict(weights=(training, "write_weights", 3), optimizers=(torch, "save", 2), log=(checkpoint, "open", 2))  # the call that finds no room
+FULL = dict(weights=(checkpoint, "write_weights", 3), optimizers=(torch, "save", 2), log=(checkpoint, "open", 2))  # the call that finds no room
 
 
 @pytest.mark.parametrize("case", FULL)

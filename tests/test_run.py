@@ -18,7 +18,8 @@ import pytest
 import torch
 from PIL import Image
 
-from portrait_gan import checkpoint, cli, training
+from portrait_gan import checkpoint, cli
+from portrait_gan import run as run_module
 from portrait_gan.checkpoint import (
     find_checkpoint,
     list_checkpoints,
@@ -28,10 +29,13 @@ from portrait_gan.checkpoint import (
     newest_valid,
     prune_checkpoints,
     read_metrics,
+    refuse_seen,
+    training_curves,
 )
+from portrait_gan.config import SMOKE, TrainConfig, read_config
 from portrait_gan.data import prepare, save_toys
 from portrait_gan.evaluation import evaluate_run
-from portrait_gan.training import SMOKE, TrainConfig, read_config, refuse_seen, train
+from portrait_gan.run import train
 
 CONFIG = replace(SMOKE, size=32, epochs=2, encoder="tu-mobilenetv3_small_050", gan_share=.5)  # 3 steps an epoch
 OPTIONS = "--recipe smoke --size 32 --epochs 2 --encoder tu-mobilenetv3_small_050 --gan-share 0.5".split()
@@ -66,14 +70,14 @@ class Killed(BaseException): "What no run expects."
 def killed(cache, tmp_path, monkeypatch):
     "A run that ends in its second step, before any checkpoint."
     def go(config=CONFIG, **patches):
-        calls, real = [], training.train_step
+        calls, real = [], run_module.train_step
         def step(*args):
             calls.append(json.loads((tmp_path/"run"/"config.json").read_text()))  # there before the first step
             if len(calls) == 2: raise Killed
             return real(*args)
         with monkeypatch.context() as m:
-            m.setattr(training, "train_step", step)
-            for name, v in patches.items(): m.setattr(training, name, v)
+            m.setattr(run_module, "train_step", step)
+            for name, v in patches.items(): m.setattr(run_module, name, v)
             with pytest.raises(Killed): train(config, cache, tmp_path/"run", report=lambda _: None)
         assert not list_checkpoints(tmp_path/"run", whole=False) and len(read_metrics(tmp_path/"run", "step")) == 1
         return tmp_path/"run", calls[0]
@@ -99,7 +103,7 @@ def test_planned_steps_are_planned_once(killed, cache):
     run, noted = killed(replace(CONFIG, minutes=.5), plan_steps=lambda *_: 4)
     assert noted["total_steps"] == 4
     with pytest.MonkeyPatch.context() as m:
-        m.setattr(training, "plan_steps", lambda *_: pytest.fail("planned again"))
+        m.setattr(run_module, "plan_steps", lambda *_: pytest.fail("planned again"))
         train(replace(CONFIG, minutes=.5), cache, run, resume=True, report=lambda _: None)
     assert len(read_metrics(run, "step")) == 4
 
@@ -107,15 +111,15 @@ def test_planned_steps_are_planned_once(killed, cache):
 def test_killed_while_planning(cache, tmp_path, monkeypatch):
     def power_cut(*_): raise Killed
     with monkeypatch.context() as m:
-        m.setattr(training, "plan_steps", power_cut)
+        m.setattr(run_module, "plan_steps", power_cut)
         with pytest.raises(Killed): train(replace(CONFIG, minutes=.5), cache, tmp_path/"run")
-    monkeypatch.setattr(training, "plan_steps", lambda *_: 1)
+    monkeypatch.setattr(run_module, "plan_steps", lambda *_: 1)
     with pytest.raises(ValueError, match="began with size 32, not 64"): train(replace(CONFIG, size=64), cache, tmp_path/"run", resume=True)
     train(TrainConfig(), cache, tmp_path/"run", resume=True, report=lambda _: None)
     assert (read_config(tmp_path/"run").recipe, read_config(tmp_path/"run").total_steps) == ("smoke", 1)
 
 
-OTHER = [("--size", "64", "size 32, not 64"), ("--recipe", "seed", "recipe smoke, not seed"),
+OTHER = [("--size", "64", "size 32, not 64"), ("--recipe", "seed", "recipe smoke, not original"),
          ("--recipe", "default", "recipe smoke, not default"), ("--epochs", "3", "epochs 2, not 3"),
          ("--lr", "0.5", "lr 0.001, not 0.5"), ("--seed", "4", "seed 0, not 4"), ("--filters", "4", "filters (8, 16, 16, 16), not (4,)")]
 
@@ -351,11 +355,11 @@ def strict(file):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_an_epoch_without_numbers_is_no_checkpoint(cache, tmp_path, monkeypatch, value):
-    scores, real = [], training.validate
+    scores, real = [], run_module.validate
     def validate(*args):
         scores.append(real(*args))
         return scores[-1] | (dict(valid_mae=value) if len(scores) == 2 else {})
-    monkeypatch.setattr(training, "validate", validate)
+    monkeypatch.setattr(run_module, "validate", validate)
     run = tmp_path/"run"
     with pytest.raises(RuntimeError, match="validation after epoch 2 gave no numbers.*last good checkpoint is .*epoch_0001: .*--start .*_0001") as e:
         train(CONFIG, cache, run, report=lambda _: None)
@@ -363,20 +367,20 @@ def test_an_epoch_without_numbers_is_no_checkpoint(cache, tmp_path, monkeypatch,
     assert list_checkpoints(run, whole=False) == [run/"checkpoints"/"epoch_0001"] and find_checkpoint(run).name == "epoch_0001"
     assert [m["valid_mae"] for m in strict(run/"metrics.jsonl") if m["kind"] == "epoch"] == [round(scores[0]["valid_mae"], 8), None]
     strict(run/"timings.jsonl")
-    training.training_curves(run)
+    training_curves(run)
 
 
 @pytest.mark.parametrize("network", ["generator", "discriminator"])
 def test_weights_without_numbers_are_not_saved(cache, tmp_path, monkeypatch, network):
     "Broken in step 4, within the second epoch, where every step would be saved."
-    real, calls = training.train_step, []
+    real, calls = run_module.train_step, []
     def step(nets, *args):
         out = real(nets, *args)
         calls.append(1)
         if len(calls) == 4:
             with torch.no_grad(): next(getattr(nets, network).parameters()).fill_(torch.nan)
         return out
-    monkeypatch.setattr(training, "train_step", step)
+    monkeypatch.setattr(run_module, "train_step", step)
     with pytest.raises(RuntimeError, match="weights after step 4 are no numbers.*last good checkpoint is .*epoch_0001"):
         train(replace(CONFIG, checkpoint_minutes=0), cache, tmp_path/"run", report=lambda _: None)
     assert [p.name for p in list_checkpoints(tmp_path/"run", whole=False)] == ["epoch_0001"]
@@ -385,7 +389,7 @@ def test_weights_without_numbers_are_not_saved(cache, tmp_path, monkeypatch, net
 def test_the_log_is_json(tmp_path):
     log_line(tmp_path, dict(kind="step", epoch=1, step=1, a=math.nan, b=-math.inf, c=.5))
     with open(tmp_path/"metrics.jsonl", "a") as f: f.write('{"kind": "step", "epoch": 1, "step": 2, "a": NaN}\n')  # an older version's
-    checkpoint.cut_log(tmp_path, 1, 2)
+    checkpoint.truncate_log(tmp_path, 1, 2)
     assert strict(tmp_path/"metrics.jsonl") == [dict(kind="step", epoch=1, step=1, a=None, b=None, c=.5), dict(kind="step", epoch=1, step=2, a=None)]
 
 
@@ -427,15 +431,15 @@ def test_saving_comes_before_telling(cache, tmp_path):
 
 def test_no_speed_without_a_step(cache, tmp_path, monkeypatch):
     "Stopped after an epoch's last step, before its end: what is left of it are no steps to time."
-    caught, real = [], training.train_step
+    caught, real = [], run_module.train_step
     def step(*args):
         steps.append(1)
         if len(steps) == 3: caught.append(15)
         return real(*args)
     steps, said = [], []
     with monkeypatch.context() as m:
-        m.setattr(training, "train_step", step)
-        m.setattr(training, "stop_requests", lambda: nullcontext(caught))
+        m.setattr(run_module, "train_step", step)
+        m.setattr(run_module, "stop_requests", lambda: nullcontext(caught))
         train(CONFIG, cache, tmp_path/"run", report=said.append)
     assert said == ["stopped after step 3 and saved; --resume goes on from there"]
     train(CONFIG, cache, tmp_path/"run", resume=True, report=said.append)

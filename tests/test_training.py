@@ -11,12 +11,18 @@ from accelerate.utils import is_tensorboard_available
 from double_precision import double_precision
 from safetensors.torch import load_file
 
-from portrait_gan import cli, training
+from portrait_gan import cli
+from portrait_gan import config as config_module
+from portrait_gan import run as run_module
 from portrait_gan.checkpoint import list_checkpoints, read_metrics
+from portrait_gan.config import RECIPES, SMOKE, TrainConfig, build_networks, read_config
 from portrait_gan.data import Portraits, prepare, save_toys
 from portrait_gan.generator import build_generator, load_generator
 from portrait_gan.lab import rgb_to_lab
-from portrait_gan.training import RECIPES, SMOKE, TrainConfig, build_networks, make_parts, read_config, train, train_step, try_step
+from portrait_gan.losses import pixel_loss as distance
+from portrait_gan.pretrained import LITE
+from portrait_gan.run import epoch_batches, make_parts, train, try_step, validate
+from portrait_gan.training import make_accelerator, train_step
 
 CONFIG = replace(SMOKE, size=32, epochs=1, encoder="tu-mobilenetv3_small_050", gan_share=.5)
 pytestmark = pytest.mark.usefixtures("here")
@@ -51,7 +57,7 @@ def test_slow_loader_is_told(trained, monkeypatch):
         now[0] += .5
         return fetch(self, indices)
     monkeypatch.setattr(Portraits, "__getitems__", slow)
-    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=lambda: now[0]))  # a clock that only fetching moves
+    monkeypatch.setattr(run_module, "time", SimpleNamespace(perf_counter=lambda: now[0]))  # a clock that only fetching moves
     run, said = trained()
     warning, = [line for line in said if "waited for photos" in line]
     assert warning.startswith("warning: ") and "--workers" in warning
@@ -109,7 +115,7 @@ WRONG = dict(
     recipe=["original "], size=[31, 0, 64., "64", True], squash=[1, "yes"], min_crop=[-.1, 1.1, "0.5"], hints=[-.1, 1.1, "0.5"],
     hint_points=[1, 0, "8"], hint_side=[0, .5], grow=[-.1, 1.1], discriminator=["pixel", None], grays=["l", "", None],
     jitter=[-1, float("nan")], old=[2, -1], ab_scale=[0, -110, float("inf")], batch_size=[1, 8.5, None], epochs=[0, True, 2.5],
-    minutes=[0, -1, float("inf")], total_steps=[0, 1.5], gan_share=[-.1, 1.1], gan_epochs=[-1, 1.5], gan_least=[-1, None],
+    minutes=[0, -1, float("inf")], total_steps=[0, 1.5], gan_share=[-.1, 1.1], gan_epochs=[-1, 1.5], min_gan_steps=[-1, None],
     encoder=["", None, 5], encoder_weights=["", True], start=["", " ", 1], filters=[(), (4, 0), [4, 4], (4, 4.5), 4], spectral_norm=[None, 0],
     ema=[-.1, 1.1], pixel_loss=["L1", "l2"], rebalance=[-1], lambda_l1=[-1, "100"], lambda_gan=[-.5, float("nan")], gan_loss=["wgan", None],
     lambda_perceptual=[-1], lr=[-1e-3, float("nan"), "1e-3"], lr_encoder=[-1], lr_discriminator=[-1], betas=[(.9,), (.9, 1.), (-.1, .9), [.9, .99]],
@@ -139,12 +145,29 @@ def test_fields_that_exclude_each_other():
 
 def test_settings_of_version_0_1_are_none_the_worse(root, tmp_path):
     saved = json.loads((root/"portrait_gan"/"weights"/"config.json").read_text())["train"]
-    back = TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
-    assert {k: v for k, v in json.loads(json.dumps(asdict(back))).items() if k in saved} == saved
     (tmp_path/"config.json").write_text(json.dumps(saved | dict(data="photos", split=None)))
-    read = training.read_config(tmp_path)
+    read = read_config(tmp_path)
+    renamed = {dict(gan_least="min_gan_steps").get(k, k): v for k, v in saved.items()}
+    assert {k: v for k, v in json.loads(json.dumps(asdict(read))).items() if k in renamed} == renamed
     assert (read.hints, read.discriminator, read.grow) == (saved.get("hints", 0), saved.get("discriminator", "patch"), saved.get("grow", 0))
     for recipe in RECIPES.values(): assert TrainConfig(**asdict(recipe)) == recipe
+
+
+def test_the_original_recipe_has_an_older_name(tmp_path):
+    "`seed` where a person types it, imports it, or ran it."
+    assert config_module.SEED is RECIPES["seed"] is RECIPES.get("seed") is RECIPES["original"] and list(RECIPES) == ["default", "original", "smoke"]
+    assert TrainConfig(recipe="seed") == replace(TrainConfig(), recipe="original")
+    assert cli.parse(["train", "d", "--out", "r", "--recipe", "seed", "--epochs", "3"]).config == replace(RECIPES["original"], epochs=3)
+    (tmp_path/"config.json").write_text(json.dumps(asdict(RECIPES["original"]) | dict(recipe="seed", data="photos", split=None)))
+    assert read_config(tmp_path) == RECIPES["original"]
+
+
+def test_what_training_held_in_version_0_1():
+    "Its names are found where they are looked for."
+    from portrait_gan import training
+    for name in "RECIPES SEED SMOKE TrainConfig build_networks epoch_batches make_accelerator make_pair plan_steps read_config refuse_seen train " \
+                "train_step trained_on training_curves".split(): assert getattr(training, name)
+    with pytest.raises(AttributeError): training.nothing  # noqa: B018
 
 
 @pytest.mark.parametrize("options, says", [
@@ -170,10 +193,10 @@ def test_parts_that_batchnorm_can_bear(trained):
 def step(cache):
     "Networks after one step with the GAN, so that the optimizers know something; a batch of 8 photos."
     def make(scaler=None, **settings):
-        config, accelerator = replace(CONFIG, total_steps=9, **settings), training.make_accelerator()
+        config, accelerator = replace(CONFIG, total_steps=9, **settings), make_accelerator()
         accelerator.scaler = scaler
         nets, data = build_networks(config, accelerator), Portraits(cache, "train", 32, True)
-        train_step(nets, make_parts(data.fetch([*range(8, 16)]), 1., 1, config), config)
+        train_step(nets, make_parts(nets, data.fetch([*range(8, 16)]), 1., 1, config), config)
         return nets, data.fetch([*range(8)]), config
     return make
 
@@ -190,7 +213,7 @@ def test_two_networks_one_scale(step):
     ends = []
     for scaler in None, torch.amp.GradScaler("cpu", growth_interval=1):
         nets, batch, config = step(scaler, clip_grad=1e3)
-        for parts in 1, 2: train_step(nets, make_parts(batch, 1., parts, config), config)
+        for parts in 1, 2: train_step(nets, make_parts(nets, batch, 1., parts, config), config)
         ends.append(everything(nets))
     torch.testing.assert_close(*ends, rtol=1e-5, atol=1e-7)
     assert scaler.get_scale() == 2**19, "three steps, from 2**16"
@@ -202,20 +225,20 @@ def test_overflow_lowers_the_scale_once_a_step(step):
     states = lambda m: torch.cat([t.flatten().double() for t in m.state_dict().values()])
     before = [states(m) for m in (nets.generator, nets.discriminator)]
     scaler.update(2.**127)
-    for _ in range(2): assert not train_step(nets, make_parts(batch, 1., 2, config), config)[1]
+    for _ in range(2): assert not train_step(nets, make_parts(nets, batch, 1., 2, config), config)[1]
     assert scaler.get_scale() == 2.**125
     assert torch.equal(states(nets.generator), before[0]) and not torch.equal(states(nets.discriminator), before[1])
 
 
 def test_a_sum_over_the_photo_begins_with_a_smaller_scale():
     "The gradient of each value of a photo, as fp16 has to hold it, is as large as that of a mean."
-    accelerator, found = training.make_accelerator(), []
+    accelerator, found = make_accelerator(), []
     for pixel_loss in "l1", "l1_sum":
         config = replace(CONFIG, size=64, pixel_loss=pixel_loss)
         accelerator.scaler = torch.amp.GradScaler("cpu")
         build_networks(config, accelerator)
         fake_ab, real_ab = torch.zeros(2, 2, 64, 64, requires_grad=True), torch.ones(2, 2, 64, 64)
-        accelerator.backward(training.pixel_loss(fake_ab, real_ab, pixel_loss))
+        accelerator.backward(distance(fake_ab, real_ab, pixel_loss))
         found.append(fake_ab.grad.abs().max().item())
     assert found[0] == found[1] == 2.**16/(2*2*64*64)
 
@@ -228,7 +251,7 @@ def test_a_step_that_is_tried_again_is_taken_once(step, scaled):
     for broken in False, True:
         nets, batch, config = step(torch.amp.GradScaler("cpu") if scaled else None)
         if broken: nets.generator.register_forward_hook(lambda _, inputs, ab: ab.register_hook(no_room) and None if len(ab) == 8 else None)
-        _, finite, parts = try_step(nets, batch, 1., 1 if broken else 2, config, True, training.make_pair, said.append)
+        _, finite, parts = try_step(nets, batch, 1., 1 if broken else 2, config, True, said.append)
         assert finite and parts == 2
         ends.append(everything(nets))
     assert len(said) == 1 and "out of memory; the same batch now in 2 parts" in said[0]
@@ -249,30 +272,30 @@ def test_whoever_says_that_memory_is_short(step, monkeypatch, error):
     def small(nets, parts, *args):
         if len(parts) < 3: raise error
         return true_step(nets, parts, *args)
-    monkeypatch.setattr(training, "train_step", small)
-    assert try_step(nets, batch, 1., 1, config, True, training.make_pair, said.append)[2] == 4 and len(said) == 2
+    monkeypatch.setattr(run_module, "train_step", small)
+    assert try_step(nets, batch, 1., 1, config, True, said.append)[2] == 4 and len(said) == 2
 
 
 def test_another_error_is_not_mistaken_for_it(step, monkeypatch):
     def fails(*args): raise RuntimeError("size mismatch")
-    monkeypatch.setattr(training, "train_step", fails)
-    with pytest.raises(RuntimeError, match="^size mismatch$"): try_step(*step()[:2], 1., 1, CONFIG, True, training.make_pair, print)
+    monkeypatch.setattr(run_module, "train_step", fails)
+    with pytest.raises(RuntimeError, match="^size mismatch$"): try_step(*step()[:2], 1., 1, CONFIG, True, print)
 
 
 # Networks for several processes.
-NORMS = dict(seed="efficientnet-b0", resnet="resnet34", default=training.LITE)
+NORMS = dict(original="efficientnet-b0", resnet="resnet34", default=LITE)
 
 
 @pytest.mark.parametrize("kind", NORMS)
 def test_synchronised_batchnorm_is_the_same_function(kind, monkeypatch):
     "Built as for two GPUs: with the statistics and factors of a trained network, in evaluation, it answers as the one that was built for one."
-    build = training.build_generator
+    build = config_module.build_generator
     def worn(*args):
         network, chance = build(*args), torch.Generator().manual_seed(0)
         for name, t in network.state_dict().items():
             if t.ndim == 1: t.copy_(torch.rand(t.shape, generator=chance) + (.5 if "var" in name or "weight" in name else -.5))
         return network
-    monkeypatch.setattr(training, "build_generator", worn)
+    monkeypatch.setattr(config_module, "build_generator", worn)
     config = replace(RECIPES.get(kind, SMOKE), size=64, encoder=NORMS[kind], encoder_weights=None, ema=.9)
     one = build_networks(config)
     with monkeypatch.context() as m:
@@ -284,9 +307,9 @@ def test_synchronised_batchnorm_is_the_same_function(kind, monkeypatch):
     for network in (one, two):
         for m in (network.generator, network.discriminator): m.eval()
     with torch.no_grad():
-        for x, expected, found in (L, one.generator, (two.generator, two.best)), (lab, one.discriminator, (two.discriminator,)):
+        for x, expected, found in (L, one.generator, (two.generator, two.eval_model)), (lab, one.discriminator, (two.discriminator,)):
             for network in found: assert (network(x) - expected(x)).abs().max() < 1e-4*expected(x).std()
-    assert two.bare(two.generator).state_dict().keys() == one.generator.state_dict().keys() == one.best.state_dict().keys()
+    assert two.bare(two.generator).state_dict().keys() == one.generator.state_dict().keys() == one.eval_model.state_dict().keys()
 
 
 def test_a_judge_with_trained_eyes(trained, monkeypatch):
@@ -302,16 +325,16 @@ def test_a_judge_with_trained_eyes(trained, monkeypatch):
 
 def test_squares_grow(tmp_path, monkeypatch):
     "From half of size, within an epoch too; where half is less than 32 there is nothing to grow from."
-    sides, make_pair = [], training.make_pair
-    monkeypatch.setattr(training, "make_pair", lambda squares, *args: sides.append(squares.shape[-1]) or make_pair(squares, *args))
+    sides, make_pair = [], run_module.make_pair
+    monkeypatch.setattr(run_module, "make_pair", lambda squares, *args: sides.append(squares.shape[-1]) or make_pair(squares, *args))
     count = prepare(save_toys(tmp_path/"people", 26, 64), tmp_path/"cache", 64)["train"]
     for size in 64, 32: train(replace(CONFIG, size=size, grow=.5, epochs=1), tmp_path/"cache", tmp_path/f"run{size}", report=lambda _: None)
-    steps = len(training.epoch_batches(count, CONFIG, 0))
+    steps = len(epoch_batches(count, CONFIG.batch_size, 0))
     assert steps == 3 and sides == [32, 32, 64] + [32]*3
 
 
 @pytest.mark.parametrize("encoder", ["efficientnet-b0", "timm-tf_efficientnet_lite0", "resnet18", "mobilenet_v2", "vgg11", "xception", "densenet121",
-                                     "mit_b0", "mobileone_s0", "timm-skresnet18", training.LITE, "tu-convnext_atto"])
+                                     "mit_b0", "mobileone_s0", "timm-skresnet18", LITE, "tu-convnext_atto"])
 def test_no_parameter_waits_for_a_gradient(encoder):
     "Several processes wait for the gradient of every parameter that can have one; the keys of the state stay."
     network = build_generator(encoder, None)
@@ -328,8 +351,7 @@ def test_validation_looks_everywhere(cache, monkeypatch):
         def forward(self, L): return L.repeat(1, 2, 1, 1)*self.scale
     photos, fetched, fetch = Portraits(cache, "train", 32), [], Portraits.fetch
     monkeypatch.setattr(Portraits, "fetch", lambda self, some: fetched.extend(some) or fetch(self, some))
-    config = replace(CONFIG, batch_size=3)
-    some = [training.validate(Gray(), photos, config, n) for n in (4, 22, 500, None)]
+    some = [validate(Gray(), photos, CONFIG.ab_scale, 3, n) for n in (4, 22, 500, None)]
     assert fetched[:4] == [0, 7, 14, 21] and fetched[4:] == [*range(22)]*3
     error = lambda k: rgb_to_lab(fetch(photos, [k])["squares"]/255)[:, 1:].abs().mean().item()
     assert abs(some[0]["gray_mae"] - sum(map(error, (0, 7, 14, 21)))/4) < 1e-4 and some[1] == some[2] == some[3]
@@ -340,14 +362,14 @@ def test_a_start_brings_its_encoder_and_units(trained, tmp_path):
     run, said = trained(start="bundled", encoder="resnet18", lr=0., lr_encoder=0., weight_decay=0., gan_share=0.)
     generator, config = load_generator()
     assert f"beginning with bundled, whose encoder {config['encoder']} and ab_scale {config['ab_scale']} come with it" in said
-    kept = training.read_config(run)
+    kept = read_config(run)
     assert (kept.encoder, kept.ab_scale, kept.start) == (config["encoder"], config["ab_scale"], "bundled")
     convolution = "encoder.model.conv_stem.weight"
     was, now = generator.state_dict()[convolution], weights(run)[convolution]
     assert torch.equal(now[:, :1], was[:, :1]) and now.shape[1] == 4, "at a rate of 0 it is what it was"
     assert not now[:, was.shape[1]:].any()  # and hears nothing yet in the planes it was given
     again, said = trained(start=str(run), gan_share=0., name="again")
-    assert f"ab_scale {config['ab_scale']} come with it" in said[0] and training.read_config(again).ab_scale == config["ab_scale"]
+    assert f"ab_scale {config['ab_scale']} come with it" in said[0] and read_config(again).ab_scale == config["ab_scale"]
 
 
 def test_worse_than_grey_is_told(trained):
