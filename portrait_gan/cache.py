@@ -233,7 +233,7 @@ def _prepare(src, out, size, test_fraction, seed):
     files = sorted(p.relative_to(src).as_posix() for p in src.rglob("*") if p.is_file() and not ours(p))
     if not files: raise FileNotFoundError(f"{src}: there are no files in this folder")
     find_groups(src, files)  # a manifest that does not fit stops now, not after an hour
-    todo = [f for f in files if f not in done or done[f]["stamp"] != _stamp(src/f)]
+    todo = [f for f in files if f not in done or done[f].get("stamp") != _stamp(src/f)]
     _cache_photos(src, out, todo, size, done, end)
     return _finish(src, out, files, done, dict(size=size, test_fraction=test_fraction, seed=seed))
 

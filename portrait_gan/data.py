@@ -222,9 +222,9 @@ class Prepared(Dataset):
     def __len__(self): return len(self.files)
 
     def photo(self, i: int) -> np.ndarray:
-        "Photo i, (H,W,3) uint8, a view of the file; what is written into it stays in memory."
-        at, h, w = self.places[i].tolist()
-        return np.memmap(self.root/"pixels.bin", np.uint8, "c", at, (h, w, 3))
+        "Photo i, (H,W,3) uint8."
+        at, h, w = self.places[i]
+        return np.fromfile(self.root/"pixels.bin", np.uint8, h*w*3, offset=at).reshape(h, w, 3)
 
 # %% ../nbs/01_data.ipynb #01-chan
 DRAWS = 109  # random numbers that come with each photo, for whatever page 09 does with it
