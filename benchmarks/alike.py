@@ -17,7 +17,7 @@ from PIL import Image, ImageEnhance
 from scipy.fft import dctn
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from portrait_gan.data import _joined, find_alike, find_groups, thumbnail
+from portrait_gan.groups import _joined, find_alike, find_groups, thumbnail
 
 Rng = np.random.Generator
 

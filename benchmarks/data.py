@@ -17,8 +17,9 @@ import tyro
 from common import clock, endless, jpegs, our_batches, table
 from seed_loop import seed_loader
 
+from portrait_gan.cache import prepare
 from portrait_gan.config import RECIPES
-from portrait_gan.data import Portraits, prepare
+from portrait_gan.data import Portraits
 from portrait_gan.generator import best_device
 
 

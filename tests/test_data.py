@@ -15,9 +15,10 @@ import pytest
 from PIL import Image
 from skimage.color import lab2rgb, rgb2lab
 
-from portrait_gan.data import PhotoError, Portraits, find_source, prepare, read_photo, save_toys, toy_portraits
+from portrait_gan.cache import find_source, prepare, save_toys
+from portrait_gan.data import Portraits, toy_portraits
 from portrait_gan.files import exclusive
-from portrait_gan.photo import GRAY_BELOW, color_spread, has_color
+from portrait_gan.photo import GRAY_BELOW, PhotoError, color_spread, has_color, read_photo
 
 
 def test_invented_owners_never_cross_the_split(tmp_path):
@@ -108,7 +109,7 @@ def test_unreadable(tmp_path, unprivileged):
 def test_killed_prepare_is_finished_by_a_second(tmp_path):
     save_toys(tmp_path/"photos", 600, 64)
     out = tmp_path/"out"
-    code = f"from portrait_gan.data import prepare; prepare({str(tmp_path/'photos')!r}, {str(out)!r}, 48)"
+    code = f"from portrait_gan.cache import prepare; prepare({str(tmp_path/'photos')!r}, {str(out)!r}, 48)"
     child = subprocess.Popen([sys.executable, "-c", code])
     while child.poll() is None and not (out/"journal.jsonl").exists(): time.sleep(.005)
     child.send_signal(signal.SIGKILL)
@@ -125,7 +126,7 @@ def test_killed_prepare_is_finished_by_a_second(tmp_path):
 def test_a_second_prepare_into_one_folder_is_refused(tmp_path):
     save_toys(tmp_path/"photos", 600, 64)
     out = tmp_path/"out"
-    code = f"from portrait_gan.data import prepare; prepare({str(tmp_path/'photos')!r}, {str(out)!r}, 48)"
+    code = f"from portrait_gan.cache import prepare; prepare({str(tmp_path/'photos')!r}, {str(out)!r}, 48)"
     child = subprocess.Popen([sys.executable, "-c", code])
     while child.poll() is None and not (out/"journal.jsonl").exists(): time.sleep(.005)
     with pytest.raises(BlockingIOError, match=f"process {child.pid} on"): prepare(tmp_path/"photos", out, 48)

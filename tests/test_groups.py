@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from portrait_gan.data import Portraits, find_alike, find_groups, prepare, thumbnail, toy_portraits
+from portrait_gan.cache import prepare
+from portrait_gan.data import Portraits, toy_portraits
+from portrait_gan.groups import find_alike, find_groups, thumbnail
 
 PEOPLE = {f"photos/{who}/Ä {i}.jpg": who for who in ("anna", "bob", "Çelik", "dora") for i in range(3)}
 
