@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['cut_log', 'DISCRIMINATOR', 'OPTIMIZERS', 'PHOTOS', 'new_checkpoint', 'list_checkpoints', 'read_state', 'newest_valid',
            'prune_checkpoints', 'newer_than', 'set_aside', 'find_checkpoint', 'log_line', 'read_metrics',
-           'truncate_log', 'training_curves', 'RunView', 'warnings_of', 'rewind', 'save_checkpoint', 'no_numbers',
-           'load_checkpoint', 'refuse_seen', 'note_photos', 'stop_requests']
+           'truncate_log', 'training_curves', 'RunView', 'warnings_of', 'rewind', 'write_weights', 'save_generator',
+           'save_checkpoint', 'no_numbers', 'load_checkpoint', 'refuse_seen', 'note_photos', 'stop_requests']
 
 # %% ../nbs/18_checkpoint.ipynb #03b-003
 import csv
@@ -27,15 +27,10 @@ from pathlib import Path
 
 import numpy as np
 import pooch
-import torch
 from PIL import Image
-from safetensors.torch import load as load_bytes
 
-from .data import _read_journal
 from .files import atomic_write
-from .generator import save_generator, write_weights
-from .pretrained import EMA_WEIGHTS, WEIGHTS
-from .training import Networks
+from .pretrained import CONFIG, EMA_WEIGHTS, WEIGHTS
 
 # %% ../nbs/18_checkpoint.ipynb #03b-006
 @contextmanager
@@ -314,16 +309,45 @@ def rewind(
     (run/"chosen.json").unlink(missing_ok=True)
     truncate_log(run, epoch, step)
 
+# %% ../nbs/18_checkpoint.ipynb #18-w01
+def write_weights(
+    network,  # a torch.nn.Module
+    path: str | Path,  # the .safetensors file to make or replace
+    half: bool = False,  # store convolution weights as fp16
+) -> None:
+    "Write all weights and buffers atomically, as safetensors."
+    from safetensors.torch import save
+    def stored(v): return (v.half() if half and v.ndim > 1 else v).detach().cpu().contiguous()
+    data = save({k: stored(v) for k, v in network.state_dict().items()}, {"format": "pt"})
+    with atomic_write(path) as f: f.write(data)
+
+def save_generator(
+    generator,  # network of `build_generator`
+    folder: str | Path,  # made when absent
+    config: dict,  # at least "ab_scale" and "size"; anything JSON can hold besides
+    half: bool = False,  # store convolution weights as fp16
+) -> Path:  # the folder
+    "Write `generator.safetensors` and `config.json` atomically; raises ValueError when the config lacks a key."
+    channels = dict(in_channels=generator.in_channels, classes=generator.segmentation_head[0].out_channels)
+    config = {"encoder": generator.name.removeprefix("u-")} | channels | config
+    missing = {"ab_scale", "size"} - config.keys()
+    if missing: raise ValueError(f"the config lacks {', '.join(sorted(missing))}")
+    text = json.dumps(config, indent=2)
+    write_weights(generator, Path(folder)/WEIGHTS, half)
+    with atomic_write(Path(folder)/CONFIG, "w") as f: f.write(text + "\n")
+    return Path(folder)
+
 # %% ../nbs/18_checkpoint.ipynb #18-save
 DISCRIMINATOR, OPTIMIZERS, PHOTOS = "discriminator.safetensors", "optimizers.pt", "photos.csv"
 
 def save_checkpoint(
-    nets: Networks,
+    nets,  # Networks of page 09
     run: str | Path,  # the run's folder
     state: dict,  # epoch, step, whole, and what else the run wants back
     about: dict,  # ab_scale, size and what else config.json shall say of the generator
 ) -> None:
     "Write a whole checkpoint or none; raises OSError, and RuntimeError when a weight is no number."
+    import torch  # whoever only looks for a checkpoint does not wait for it
     for m in (nets.generator, nets.discriminator, nets.eval_model):
         if not all(t.isfinite().all() for t in m.state_dict().values()):
             raise no_numbers(f"the weights after step {state['step']} are", run)
@@ -351,10 +375,12 @@ def no_numbers(
 
 # %% ../nbs/18_checkpoint.ipynb #18-load
 def load_checkpoint(
-    nets: Networks,  # built from the same settings; changed in place
+    nets,  # Networks of page 09, built from the same settings; changed in place
     folder: str | Path,  # a checkpoint
 ) -> dict:  # its state
     "Put weights and optimizers back as they were; raises ValueError when the checkpoint does not fit."
+    import torch
+    from safetensors.torch import load as load_bytes
     state, folder = read_state(folder), Path(folder)
     read = lambda name: load_bytes((folder/name).read_bytes())  # safetensors opens no file whose name is no text
     try:
@@ -399,7 +425,8 @@ def _rows(path, reader=csv.reader):
 
 def _photos_of(data, split: str) -> list[tuple[str, str, str]]:
     "File, fingerprint and group of each photo; no group where a photo is its own, for many folders have an IMG_0001."
-    records, _ = _read_journal(Path(data))
+    from portrait_gan.data import read_journal
+    records = read_journal(data)
     rows = _rows(Path(data)/"split.csv", csv.DictReader)
     files = {r["file"] for r in rows}
     group = lambda r: "" if r["group"] in files else r["group"]
