@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from portrait_gan.cache import prepare
 from portrait_gan.config import TrainConfig
-from portrait_gan.data import Portraits, prepare, toy_portraits
+from portrait_gan.data import Portraits, toy_portraits
 from portrait_gan.run import epoch_batches
 from portrait_gan.training import make_pair
 

@@ -14,8 +14,8 @@ from skimage.color import rgb2lab
 
 from portrait_gan.data import Portraits
 from portrait_gan.evaluation import evaluate, gray_baseline
-from portrait_gan.metrics import Scores, find_face, skin_mask
-from portrait_gan.report import load_colorizer, read_photos, scores_markdown
+from portrait_gan.metrics import Scores, skin_mask
+from portrait_gan.report import find_face, load_colorizer, read_photos, scores_markdown
 
 TONES = {"light skin (over 41°)": 41, "intermediate (28–41°)": 28, "tan (10–28°)": 10, "brown and dark (under 10°)": -91}
 

@@ -16,8 +16,8 @@ from common import table
 from skimage.color import rgb2lab
 from skimage.metrics import peak_signal_noise_ratio
 
+from portrait_gan.cache import prepare
 from portrait_gan.colorize import Colorizer
-from portrait_gan.data import prepare
 from portrait_gan.hints import Hint
 from portrait_gan.lab import lab_to_rgb, to_pixels
 from portrait_gan.pixels import fit_gamut

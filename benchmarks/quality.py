@@ -29,10 +29,12 @@ from PIL import Image
 from seed_loop import lambda_l1_at
 from skimage import data as skdata
 
+from portrait_gan.cache import prepare
 from portrait_gan.checkpoint import list_checkpoints, read_state
 from portrait_gan.config import RECIPES, TrainConfig, read_config
-from portrait_gan.data import Portraits, atomic_write, prepare, toy_portraits
+from portrait_gan.data import Portraits, toy_portraits
 from portrait_gan.evaluation import comparison_sheet, gray_baseline, mean_color, mean_color_baseline
+from portrait_gan.files import atomic_write
 from portrait_gan.generator import LITE, best_device
 from portrait_gan.report import load_colorizer, read_photos, score_sets, scores_markdown
 from portrait_gan.run import plan_steps, train

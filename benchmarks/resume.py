@@ -19,8 +19,8 @@ import numpy as np
 import tyro
 from common import table
 
+from portrait_gan.cache import prepare, save_toys
 from portrait_gan.checkpoint import list_checkpoints
-from portrait_gan.data import prepare, save_toys
 
 
 def start(

@@ -26,8 +26,8 @@ from seed_loop import lambda_l1_at, seed_loader, seed_networks, seed_step
 
 from portrait_gan.checkpoint import list_checkpoints
 from portrait_gan.config import TrainConfig, read_config
-from portrait_gan.data import atomic_write
 from portrait_gan.evaluation import gray_baseline, to_gray
+from portrait_gan.files import atomic_write
 from portrait_gan.generator import LITE, best_device, colorize_gray
 from portrait_gan.lab import lab_to_rgb, rgb_to_lab, to_pixels, to_tensor
 from portrait_gan.metrics import score

@@ -32,9 +32,11 @@ from torch import Tensor
 from .checkpoint import list_checkpoints
 from .colorize import Colorizer
 from .data import toy_portraits
+from .files import MAX_PIXELS, PhotoError
 from .folder import output_path
-from .photo import MAX_PIXELS, Photo, PhotoError, eight_bits, has_color, read_pages, write_pages
+from .photo import Photo, eight_bits, has_color, read_pages
 from .pixels import join_lab, lightness
+from .save import write_pages
 
 # %% ../nbs/28_app.ipynb #28-006
 SHOWN = 768  # longest side of what is drawn, pixels

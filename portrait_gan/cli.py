@@ -37,7 +37,7 @@ class Prepare:
     seed: int = 0  # of the split
 
     def __call__(self) -> int:
-        from portrait_gan.data import prepare
+        from portrait_gan.cache import prepare
         r = prepare(self.src, self.out, self.size, self.test_fraction, self.seed)
         say("{found} files, {kept} photos kept "
             "({train} train, {valid} valid, {test} test; {groups} groups)".format(**r))
@@ -59,7 +59,8 @@ class Train:
     config: object = None  # a TrainConfig; its fields are options of this command
 
     def __call__(self) -> int:
-        from portrait_gan.training import TrainConfig, train
+        from portrait_gan.config import TrainConfig
+        from portrait_gan.run import train
         train(self.config or TrainConfig(), self.data, self.out, self.resume)
         return 0
 
@@ -73,8 +74,8 @@ class Evaluate:
     epoch: int | None = None  # your own choice, by eye; none: an earlier such choice, else the rule's (page 12)
 
     def __call__(self) -> int:
-        from portrait_gan.evaluation import evaluate_run
-        from portrait_gan.training import trained_on
+        from portrait_gan.config import trained_on
+        from portrait_gan.report import evaluate_run
         run = None if self.run == "bundled" else Path(self.run)
         if run and not run.exists(): raise FileNotFoundError(f"{run}: no such run or checkpoint")
         is_run = run and (run/"checkpoints").is_dir()
@@ -198,10 +199,11 @@ class Demo:
     def _show_and_train(self):
         from skimage import data as skdata
 
+        from portrait_gan.cache import prepare, save_toys
         from portrait_gan.colorize import Colorizer
-        from portrait_gan.data import prepare, save_toys
-        from portrait_gan.evaluation import evaluate_run
-        from portrait_gan.training import RECIPES, train
+        from portrait_gan.config import RECIPES
+        from portrait_gan.report import evaluate_run
+        from portrait_gan.run import train
         colorizer = Colorizer.from_pretrained()
         for name in ("astronaut", "camera"): _show(self.out/f"{name}.jpg", colorizer, getattr(skdata, name)())
         say(f"{self.out}/astronaut.jpg and camera.jpg: grey, coloured (and the truth of the first)")
@@ -268,7 +270,7 @@ def parse(
 
 def _with_defaults(args: list[str]) -> type[Train]:
     "`train` with the fields of TrainConfig: defaults of the run to resume, else of the recipe that is named."
-    from portrait_gan.training import RECIPES, TrainConfig, read_config
+    from portrait_gan.config import RECIPES, TrainConfig, read_config
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for word in ("--recipe", "--out"): peek.add_argument(word)
     peek.add_argument("--resume", action="store_true")

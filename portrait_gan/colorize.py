@@ -174,7 +174,7 @@ def _for_hub(colorizer):
         raise ValueError("an ONNX model has no weights to save; load those it was exported from")
     from huggingface_hub import ModelCard, ModelHubMixin
 
-    from portrait_gan.generator import save_generator
+    from portrait_gan.checkpoint import save_generator
     class Shared(ModelHubMixin):
         def _save_pretrained(self, save_directory: Path):
             save_generator(colorizer.generator, save_directory, dict(size=colorizer.size, ab_scale=colorizer.ab_scale))
@@ -193,7 +193,8 @@ def check_values(size: int | None, saturation: float):
 # %% ../nbs/11_colorize.ipynb #11-c23
 def _color_file(path, colored) -> Image.Image:  # `colored(pixels, dtype)` gives pixels
     "The first picture of a file, in colour, with EXIF, resolution and profile in `info`; what is lost is warned of."
-    from portrait_gan.photo import as_image, eight_bits, lost_as_image, read_pages
+    from portrait_gan.photo import as_image, eight_bits, read_pages
+    from portrait_gan.save import lost_as_image
     photo = next(read_pages(path))
     lost = lost_as_image(photo) + [photo.left_out]*bool(photo.left_out)
     if photo.pages > 1: lost.append(f"only the first of its {photo.pages} pictures")

@@ -23,7 +23,8 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 from skimage.color import rgb2lab
 
 from portrait_gan.colorize import Colorizer
-from portrait_gan.data import TMP, PhotoError, toy_portraits
+from portrait_gan.data import toy_portraits
+from portrait_gan.files import TMP, PhotoError
 from portrait_gan.folder import colorize_files
 from portrait_gan.generator import build_generator
 from portrait_gan.photo import read_pages

@@ -14,9 +14,11 @@ import torch
 from PIL import Image
 
 from portrait_gan import cli
-from portrait_gan.data import save_toys, toy_portraits
-from portrait_gan.generator import build_generator, save_generator
-from portrait_gan.training import TrainConfig
+from portrait_gan.cache import save_toys
+from portrait_gan.checkpoint import save_generator
+from portrait_gan.config import TrainConfig
+from portrait_gan.data import toy_portraits
+from portrait_gan.generator import build_generator
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +169,13 @@ def test_the_help_of_train_is_grouped_as_its_source(tmp_path, command):
     assert "(default: 8 16 16 16)" in said
 
 
+@pytest.mark.parametrize("old, new", [("--recipe seed", "--recipe original"), ("--recipe=seed", "--recipe=original"),
+                                      ("--gan-least 7", "--min-gan-steps 7"), ("--gan_least=7", "--min_gan_steps=7")])
+def test_old_names_of_options_are_understood(old, new):
+    before, after = (cli.parse(["train", "cache", "--out", "run", *words.split()]).config for words in (old, new))
+    assert before == after != TrainConfig()
+
+
 BAD = {
     "no command": ([], 2, ""),
     "unknown command": (["paint"], 2, ""),
@@ -184,7 +193,7 @@ BAD = {
     "prepare into a file": (["prepare", "people", "people/toy_0_0000.png"], 1, "toy_0_0000.png"),
     "train on nothing": (["train", "nowhere", "--out", "x"], 1, "portrait-gan prepare"),
     "train over a run": (["train", "cache", "--out", "run", "--recipe", "smoke"], 1, "--resume"),
-    "train larger than prepared": (["train", "cache", "--out", "x", "--recipe", "seed"], 1, "--size 768"),
+    "train larger than prepared": (["train", "cache", "--out", "x", "--recipe", "original"], 1, "--size 768"),
     "train from nothing": (["train", "cache", "--out", "x", "--recipe", "smoke", "--start", "nowhere"], 1, "nowhere"),
     "quality of nothing": (["colorize", "people", "--out", "x", "--quality", "0"], 2, "quality is 0"),
     "no such backend": (["colorize", "people", "--out", "x", "--backend", "abacus"], 2, "abacus"),

@@ -14,11 +14,12 @@ from skimage.color import rgb2lab
 from portrait_gan import folder
 from portrait_gan.checkpoint import save_generator
 from portrait_gan.colorize import Colorizer
-from portrait_gan.data import PhotoError, toy_portraits
-from portrait_gan.files import TMP
+from portrait_gan.data import toy_portraits
+from portrait_gan.files import TMP, PhotoError
 from portrait_gan.folder import Result, colorize_files
 from portrait_gan.generator import WEIGHTS, build_generator
-from portrait_gan.photo import Photo, read_pages, write_pages
+from portrait_gan.photo import Photo, read_pages
+from portrait_gan.save import write_pages
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="names and links as on POSIX")
 

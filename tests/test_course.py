@@ -4,6 +4,7 @@ import importlib
 import json
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -11,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT/"nbs").glob("[0-9]*.ipynb"))
 COURSE = [p for p in PAGES if p.stem <= "14"]
 MODULES = sorted((ROOT/"portrait_gan").glob("[a-z]*.py"))
-LATE = {("colorize", "photo"), ("colorize", "save"), ("colorize", "export"), ("colorize", "lite"), ("hints", "files")}  # inside functions
+LATE = {("colorize", m) for m in ("checkpoint", "photo", "save", "export", "lite")} | {("hints", "files")}  # inside functions
 
 
 def cells(page): return json.loads(page.read_text(encoding="utf-8"))["cells"]
@@ -45,7 +46,10 @@ def test_pages_have_plain_numbers():
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda p: p.stem)
-def test_modules_are_short(module): assert len(module.read_text().splitlines()) <= 400
+def test_modules_are_short(module):
+    "Lines that somebody wrote: not those that export puts between cells, nor its list of names."
+    text = re.sub(r"^__all__ = \[.*?\]\n|^# (%%|AUTO)[^\n]*", "", module.read_text(), flags=re.M | re.S)
+    assert len([line for line in text.splitlines()[1:] if line.strip()]) <= 400
 
 
 def imports(module):
@@ -108,7 +112,7 @@ def test_links_lead_somewhere(path):
         file, _, heading = target.partition("#")
         found = path if not file else path.parent/file
         assert found.exists(), target
-        if heading and found.suffix in (".ipynb", ".md"): assert heading in anchors(found), target
+        if heading and found.suffix in (".ipynb", ".md"): assert unquote(heading) in anchors(found), target
 
 
 def test_glossary_both_ways():

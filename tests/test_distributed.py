@@ -12,9 +12,10 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
+from portrait_gan.cache import prepare, save_toys
 from portrait_gan.checkpoint import list_checkpoints, read_metrics, read_state
 from portrait_gan.config import build_networks, read_config
-from portrait_gan.data import Portraits, prepare, save_toys
+from portrait_gan.data import Portraits
 from portrait_gan.run import epoch_batches, share_of
 from portrait_gan.training import lr_scale, make_pair, train_step
 

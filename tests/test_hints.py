@@ -21,8 +21,9 @@ from portrait_gan.generator import LITE, build_generator, load_generator
 from portrait_gan.hints import Hint, hint_planes, hints_path, read_hints, write_hints
 from portrait_gan.lab import rgb_to_lab, to_tensor
 from portrait_gan.lite import LiteGenerator
-from portrait_gan.photo import Photo, read_pages, write_pages
+from portrait_gan.photo import Photo, read_pages
 from portrait_gan.pixels import fit_gamut
+from portrait_gan.save import write_pages
 
 W, H = 60, 80  # of the photos
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from portrait_gan import checkpoint, cli
+from portrait_gan.cache import prepare, save_toys
 from portrait_gan.checkpoint import list_checkpoints, read_metrics, read_state
 from portrait_gan.config import SMOKE
-from portrait_gan.data import prepare, save_toys
 from portrait_gan.run import train
 
 CONFIG = replace(SMOKE, epochs=2, encoder="tu-mobilenetv3_small_050", gan_share=.5, grow=.3, checkpoint_minutes=0)  # a checkpoint after every step

@@ -20,6 +20,7 @@ from PIL import Image
 
 from portrait_gan import checkpoint, cli
 from portrait_gan import run as run_module
+from portrait_gan.cache import prepare, save_toys
 from portrait_gan.checkpoint import (
     find_checkpoint,
     list_checkpoints,
@@ -33,8 +34,7 @@ from portrait_gan.checkpoint import (
     training_curves,
 )
 from portrait_gan.config import SMOKE, TrainConfig, read_config
-from portrait_gan.data import prepare, save_toys
-from portrait_gan.evaluation import evaluate_run
+from portrait_gan.report import evaluate_run
 from portrait_gan.run import train
 
 CONFIG = replace(SMOKE, size=32, epochs=2, encoder="tu-mobilenetv3_small_050", gan_share=.5)  # 3 steps an epoch

@@ -13,12 +13,13 @@ from PIL import Image
 from torch import nn
 
 from portrait_gan import export
+from portrait_gan.checkpoint import save_generator
 from portrait_gan.cli import COMMANDS
 from portrait_gan.colorize import Colorizer
 from portrait_gan.data import toy_portraits
 from portrait_gan.export import OnnxGenerator, cached_onnx, export_onnx
 from portrait_gan.folder import colorize_files
-from portrait_gan.generator import LITE, build_generator, load_generator, predict_ab, save_generator
+from portrait_gan.generator import LITE, build_generator, load_generator, predict_ab
 from portrait_gan.lab import lab_to_rgb, to_pixels
 from portrait_gan.lite import LiteGenerator
 from portrait_gan.photo import MAX_PIXELS

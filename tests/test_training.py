@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 from portrait_gan import cli
 from portrait_gan import config as config_module
 from portrait_gan import run as run_module
+from portrait_gan.cache import prepare, save_toys
 from portrait_gan.checkpoint import list_checkpoints, read_metrics
 from portrait_gan.config import RECIPES, SMOKE, TrainConfig, build_networks, read_config
-from portrait_gan.data import Portraits, prepare, save_toys
+from portrait_gan.data import Portraits
 from portrait_gan.generator import build_generator, load_generator
 from portrait_gan.lab import rgb_to_lab
 from portrait_gan.losses import pixel_loss as distance
