@@ -27,7 +27,7 @@ OPTIONS = "--recipe smoke --epochs 2 --encoder tu-mobilenetv3_small_050 --gan-sh
 def project(tmp_path_factory, command):
     "A cache, and the unbroken run: 5 steps an epoch, three of squares of 32, the second epoch with the GAN."
     folder = tmp_path_factory.mktemp("resume")
-    assert prepare(save_toys(folder/"people", 44, 64), folder/"cache", 64)["train"] == 36
+    assert prepare(save_toys(folder/"people", 44, 64, seed=1), folder/"cache", 64)["train"] == 36
     status, _, err = command("train", "cache", "--out", "whole", *OPTIONS, cwd=folder, **CPU)
     assert status == 0, err
     return folder
