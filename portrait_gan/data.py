@@ -212,7 +212,7 @@ class Prepared(Dataset):
         self.root = Path(root)
         if not (self.root/"split.csv").exists():
             raise FileNotFoundError(f"{root}: not prepared; run portrait-gan prepare SRC {root}")
-        journal = read_journal(root)
+        journal, self.pixels = read_journal(root), np.memmap(self.root/"pixels.bin", np.uint8, "c")
         self.short_side = journal[""]["size"]
         with open(self.root/"split.csv", newline="", encoding="utf-8", errors="surrogateescape") as f:
             self.files = [r["file"] for r in csv.DictReader(f) if r["split"] == split]
@@ -224,7 +224,7 @@ class Prepared(Dataset):
     def photo(self, i: int) -> np.ndarray:
         "Photo i, (H,W,3) uint8."
         at, h, w = self.places[i]
-        return np.fromfile(self.root/"pixels.bin", np.uint8, h*w*3, offset=at).reshape(h, w, 3)
+        return self.pixels[at:at + h*w*3].reshape(h, w, 3)
 
 # %% ../nbs/01_data.ipynb #01-chan
 DRAWS = 109  # random numbers that come with each photo, for whatever page 09 does with it
