@@ -66,7 +66,9 @@ def test_stored_outputs(root, name):
     limit = 1500 if re.search("training|evaluation|results", name) else 400
     assert len(text) < limit*1024
     cells = json.loads(text)["cells"]
-    said = "".join(json.dumps(o) for c in cells for o in c.get("outputs", []))
+    for o in (outputs := [o for c in cells for o in c.get("outputs", [])]):
+        o["data"] = {kind: v for kind, v in o.get("data", {}).items() if not kind.startswith("image/")}  # pictures may spell anything
+    said = json.dumps(outputs)
     assert '"stderr"' not in said and '"error"' not in said
     assert not re.search(r"(/tmp/|/home/|/root/|/work/|/Users/|site-packages)", said)
     code = [c for c in cells if c["cell_type"] == "code"]
