@@ -136,7 +136,7 @@ def test_finished_run_is_left_alone(project, here, capsys):
     assert files() == before
 
 
-FULL = dict(weights=(checkpoint, "write_weights", 3), optimizers=(torch, "save", 2), log=(checkpoint, "open", 2))  # the call that finds no room
+FULL = dict(weights=(checkpoint, "write_weights", 5), optimizers=(torch, "save", 2), log=(checkpoint, "open", 2))  # the call that finds no room
 
 
 @pytest.mark.parametrize("case", FULL)
