@@ -302,6 +302,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'portrait_gan.files.exif_bytes': ('files.html#exif_bytes', 'portrait_gan/files.py'),
                                     'portrait_gan.files.hidden_profile': ('files.html#hidden_profile', 'portrait_gan/files.py'),
                                     'portrait_gan.files.identity': ('files.html#identity', 'portrait_gan/files.py'),
+                                    'portrait_gan.files.in_notebook': ('files.html#in_notebook', 'portrait_gan/files.py'),
                                     'portrait_gan.files.is_lossless_webp': ('files.html#is_lossless_webp', 'portrait_gan/files.py'),
                                     'portrait_gan.files.jpeg_bits_at': ('files.html#jpeg_bits_at', 'portrait_gan/files.py'),
                                     'portrait_gan.files.jpeg_pixels': ('files.html#jpeg_pixels', 'portrait_gan/files.py'),

@@ -239,10 +239,12 @@ def _prepare(src, out, size, test_fraction, seed):
 
 # %% ../nbs/17_cache.ipynb #00-068
 def _cache_photos(src, out, todo, size, done, end):
-    "Examine files on all cores; append their pixels, then (pixels safe on disk) their journal lines."
+    """Examine files, more at once than there are cores: a slow disk (Drive, a network) lets each one wait.
+
+    Append their pixels, then (pixels safe on disk) their journal lines."""
     if not todo: return
     out.mkdir(parents=True, exist_ok=True)
-    with (open(out/"pixels.bin", "ab") as pixels, ThreadPoolExecutor(os.cpu_count()) as pool,
+    with (open(out/"pixels.bin", "ab") as pixels, ThreadPoolExecutor() as pool,
           progress(todo, desc="prepare") as bar, warnings.catch_warnings()):
         warnings.simplefilter("ignore")  # Pillow's remarks on odd files; what matters is in the report
         pixels.truncate(end)

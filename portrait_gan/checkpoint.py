@@ -17,7 +17,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -29,7 +28,7 @@ import numpy as np
 import pooch
 from PIL import Image
 
-from .files import atomic_write
+from .files import atomic_write, in_notebook
 from .pretrained import CONFIG, EMA_WEIGHTS, WEIGHTS
 
 # %% ../nbs/18_checkpoint.ipynb #03b-006
@@ -256,7 +255,7 @@ def training_curves(
 class RunView:
     "Draw the run in a notebook, always in the same place; elsewhere do nothing."
     def __init__(self, run: str | Path, on: bool):
-        self.run, self.on, self.handle = run, on and "ipykernel" in sys.modules, None
+        self.run, self.on, self.handle = run, on and in_notebook(), None
 
     def draw(self):
         if not self.on: return

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['TMP', 'MAX_PIXELS', 'IFDS', 'atomic_write', 'exclusive', 'sweep', 'identity', 'leads_into', 'say', 'printable',
-           'progress', 'jpeg_bits_at', 'jpeg_pixels', 'deep_jpeg', 'png_chunk', 'png_parts', 'png_passes', 'tiff_pages',
-           'tiff_segments', 'jpeg_remarks', 'mend_lengths', 'check_ycbcr', 'PhotoError', 'photo_errors', 'check_size',
-           'bits_in', 'is_lossless_webp', 'hidden_profile', 'netpbm_header', 'latin', 'exif_bytes']
+           'in_notebook', 'progress', 'jpeg_bits_at', 'jpeg_pixels', 'deep_jpeg', 'png_chunk', 'png_parts',
+           'png_passes', 'tiff_pages', 'tiff_segments', 'jpeg_remarks', 'mend_lengths', 'check_ycbcr', 'PhotoError',
+           'photo_errors', 'check_size', 'bits_in', 'is_lossless_webp', 'hidden_profile', 'netpbm_header', 'latin',
+           'exif_bytes']
 
 # %% ../nbs/14_files.ipynb #0f-003
 import os
@@ -124,6 +125,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 # %% ../nbs/14_files.ipynb #00-007
+def in_notebook() -> bool:
+    "Does this code run in a notebook's kernel? A script that only imports widgets has ipykernel, too, but no kernel."
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and "IPKernelApp" in shell.config
+
 def progress(
     items,  # anything to iterate over
     total: int | None = None,  # its length, when it has none of its own
@@ -131,7 +138,7 @@ def progress(
 ):  # the same items, with a bar on a terminal
     "A progress bar for people who watch: silent in log files and tests."
     tested = os.environ.get("PORTRAIT_GAN_PRESET") == "smoke" or "IN_TEST" in os.environ
-    live = "ipykernel" in sys.modules and not tested
+    live = in_notebook() and not tested
     return tqdm(items, total=total, desc=desc, leave=False, disable=False if live else None)
 
 # %% ../nbs/14_files.ipynb #0p-p16

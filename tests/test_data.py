@@ -202,14 +202,31 @@ def test_an_archive_may_not_grow_without_bound(tmp_path):
     assert not [p for p in (tmp_path/"cache").rglob("*") if p.is_file() and p.stat().st_size > 1000]
 
 
-@pytest.mark.parametrize("env, shown", [({}, True), (dict(PORTRAIT_GAN_PRESET="full"), True), (dict(PORTRAIT_GAN_PRESET="smoke"), False),
-                                        (dict(IN_TEST="1"), False)])
-def test_a_notebook_shows_progress_also_without_an_accelerator(env, shown):
-    code = ("import sys, types; sys.modules['ipykernel'] = types.ModuleType('ipykernel')\n"
+@pytest.mark.parametrize("config, env, shown", [("IPKernelApp", {}, True), ("IPKernelApp", dict(PORTRAIT_GAN_PRESET="full"), True),
+                                                ("IPKernelApp", dict(PORTRAIT_GAN_PRESET="smoke"), False), ("IPKernelApp", dict(IN_TEST="1"), False),
+                                                ("TerminalIPythonApp", {}, False), (None, {}, False)])
+def test_a_notebook_shows_progress_also_without_an_accelerator(config, env, shown):
+    "A script that has imported ipykernel is no notebook."
+    code = (f"import ipykernel.kernelapp, IPython\nfrom types import SimpleNamespace as Object\n"
+            f"if {config!r}: IPython.get_ipython = lambda: Object(config={{{config!r}: 1}})\n"
             "from portrait_gan.files import progress\nassert list(progress(range(3), desc='prepare')) == [0, 1, 2]")
     clean = {k: v for k, v in os.environ.items() if k not in ("PORTRAIT_GAN_PRESET", "IN_TEST")} | dict(CUDA_VISIBLE_DEVICES="")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean | env)
     assert done.returncode == 0 and ("prepare:" in done.stderr) == shown
+
+
+def test_a_slow_disk_is_asked_for_several_photos_at_once(tmp_path, monkeypatch):
+    "On Drive each file takes its time, however small it is: more are under way than there are cores."
+    reading, most = set(), []
+    def slow(path):
+        reading.add(path)
+        most.append(len(reading))
+        time.sleep(.05)
+        reading.discard(path)
+        return read_photo(path)
+    monkeypatch.setattr("portrait_gan.cache.read_photo", slow)
+    prepare(save_toys(tmp_path/"photos", 24, 48), tmp_path/"out", 48)
+    assert max(most) > (os.cpu_count() or 1)
 
 
 def test_new_photos_join_and_changed_ones_are_read_again(tmp_path):

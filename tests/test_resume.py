@@ -1,6 +1,10 @@
 "A run that was killed, stopped, damaged or out of space ends, resumed, bit for bit where an unbroken one ends."
+import csv
+import json
 import os
+import re
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -9,8 +13,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from portrait_gan import checkpoint, cli
 from portrait_gan.cache import prepare, save_toys
@@ -46,13 +52,15 @@ def assert_same_end(project, name):
     assert {p.name for p in (project/name/"checkpoints").iterdir()} == {"epoch_0001", "epoch_0002"}, "nothing half-done is left"
 
 
-def until(project, name, moment, *more, stop=signal.SIGKILL):
+def until(project, name, moment, *more, stop=signal.SIGKILL): return broken_off(["train", "cache", "--out", name, *OPTIONS, *more], project, project/name, moment, stop)
+
+
+def broken_off(words, cwd, run, moment, stop=signal.SIGKILL):
     "Start the command; when the run's folder satisfies `moment`, signal its process group; its status and stderr."
-    words = [Path(sys.executable).with_name("portrait-gan"), "train", "cache", "--out", name, *OPTIONS, *more]
-    child = subprocess.Popen([*map(str, words)], cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
-                             env=os.environ | CPU)
+    child = subprocess.Popen([str(Path(sys.executable).with_name("portrait-gan")), *words], cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                             text=True, start_new_session=True, env=os.environ | CPU)
     try:
-        while child.poll() is None and not moment(project/name): time.sleep(.001)
+        while child.poll() is None and not moment(run): time.sleep(.001)
         assert child.poll() is None, "it finished before it could be stopped"
         os.killpg(child.pid, stop)
         err = child.communicate(timeout=600)[1]
@@ -189,3 +197,47 @@ def test_read_only_run(project, resumed, unprivileged):
     finally: (project/"locked"/"checkpoints").chmod(0o755)
     resumed("locked")
     assert_same_end(project, "locked")
+
+
+def recipe(root, drive, machine):
+    "Page 13's cells for Colab, with folders in the place of Drive and of the machine's disk, and a short run: what writes the manifest; the commands."
+    page = json.loads((root/"nbs"/"13_change.ipynb").read_text(encoding="utf-8"))
+    text = "".join(next(c["source"] for c in page["cells"] if c["id"] == "13-drive"))
+    text = text.replace("/content/drive/MyDrive", str(drive)).replace("/content", str(machine)).replace("--minutes 60", " ".join(OPTIONS))
+    _, manifest, commands = re.findall(r"```\w+\n(.*?)```", text, re.S)
+    return manifest, [shlex.split(line)[1:] for line in commands.splitlines()]
+
+
+def drive_of(folder):
+    "Six people with a folder each, and an old photo."
+    for i in range(6): save_toys(folder/"photos"/f"person {i}", 7, 64, seed=i)
+    (folder/"old").mkdir()
+    Image.open(folder/"photos"/"person 0"/"toy_0_0000.png").convert("L").save(folder/"old"/"grandmother.png")
+    return folder
+
+
+def test_photos_in_drive_and_sessions_that_die(root, tmp_path, command):
+    "The machine dies while it trains, and its disk with it; the same cells on the next one end where an undisturbed session ends."
+    drive = drive_of(tmp_path/"drive")
+    manifest, (prepare_, train_, colorize) = recipe(root, drive, tmp_path/"first")
+    exec(manifest, {})
+    assert command(*prepare_, cwd=tmp_path)[0] == 0
+    assert broken_off(train_, tmp_path, drive/"run", steps(4))[0] == -signal.SIGKILL
+    shutil.rmtree(tmp_path/"first")
+
+    def session(drive, machine):
+        manifest, commands = recipe(root, drive, machine)
+        exec(manifest, {})
+        for words in commands:
+            status, out, err = command(*words, cwd=tmp_path, **CPU)
+            assert status == 0, err
+            yield words[0], out
+    said = dict(session(drive, tmp_path/"second"))
+    assert f"resuming from {drive/'run'}" in said["train"]
+    with open(tmp_path/"second"/"cache"/"split.csv", newline="") as f: rows = list(csv.DictReader(f))
+    assert {(Path(r["file"]).parent.name, r["group"]) for r in rows} == {(f"person {i}",)*2 for i in range(6)}
+    assert "resuming" not in dict(session(drive_of(tmp_path/"calm"), tmp_path/"third"))["train"]
+    whole, other = result(tmp_path/"calm"/"run"), result(drive/"run")
+    assert len(whole) == 4 and whole.keys() == other.keys() and [k for k in whole if whole[k] != other[k]] == []
+    coloured, same = (np.asarray(Image.open(d/"old-in-colour"/"grandmother.png")).astype(int) for d in (drive, tmp_path/"calm"))
+    assert (coloured == same).all() and np.ptp(coloured, axis=2).max() > 0
