@@ -152,6 +152,15 @@ def test_recipe_tables_are_those_measured(root, name, photos, where):
     assert not [r for r in scores_markdown(scores, columns) if r not in text]
 
 
+def test_the_table_against_clouds_is_that_measured(root):
+    text = (root/"nbs/22_results.ipynb").read_text()
+    columns = "ab_mae_ratio skin_ab_mae_ratio kid_ratio kid_lite2_ratio colorfulness_ratio flat_grad_ratio".split()
+    for scores in json.loads((root/"data/ablations_clouds.json").read_text())["scores"].values():
+        for name, s in scores.items():
+            cells = [f"{s[c]:.3f}" if "kid" in c else f"{s[c]:.2f}" for c in columns]
+            assert f"| {name} | {' | '.join(cells)} |" in text
+
+
 @pytest.fixture(scope="module")
 def archives(root, tmp_path_factory):
     "The wheel and the sdist of this checkout."
