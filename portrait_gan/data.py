@@ -227,7 +227,7 @@ class Prepared(Dataset):
         return self.pixels[at:at + h*w*3].reshape(h, w, 3)
 
 # %% ../nbs/01_data.ipynb #01-chan
-DRAWS = 109  # random numbers that come with each photo, for whatever page 09 does with it
+DRAWS = 109  # random numbers that come with each photo: 11 for its grey (page 09), 98 for its hints (page 06)
 
 @lru_cache(maxsize=4)  # one epoch's table serves all its batches
 def _chance(n: int, seed: int, epoch: int) -> np.ndarray:

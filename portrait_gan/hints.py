@@ -138,7 +138,7 @@ def random_hints(
     points: float = 8.0,  # how many, on average; their number is geometric
     side: float = 9.0,  # pixels a side, at 256 pixels, that a point's colour is the mean of
 ):  # Tensor (N,MOST_POINTS,5): row and column, a* and b*, 1 if it is given
-    "Points of the true colours, as a person might give them (after Zhang et al. 2017)."
+    "Points of the true colours, as a person might give them (much as Zhang et al. 2017)."
     import torch
     import torch.nn.functional as F
     h, w = real_ab.shape[2:]

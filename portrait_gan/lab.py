@@ -176,7 +176,7 @@ def luma(
 
 # %% ../nbs/02_lab.ipynb #01-061
 BLUE_SENSITIVE = (0., .05, .95)  # plates before 1873; plausible, not measured, like the next two
-ORTHOCHROMATIC = (0., .45, .55)  # blue and green, no red: all there was until 1906, common long after
+ORTHOCHROMATIC = (0., .45, .55)  # blue and green, no red: the best on sale until 1906, common long after
 PANCHROMATIC = (.30, .35, .35)  # all colours, blue a little too strong for the eye
 
 def film_gray(

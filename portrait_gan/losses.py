@@ -56,7 +56,7 @@ def generator_loss(
 
 # %% ../nbs/08_losses.ipynb #08-023
 class PerceptualLoss(nn.Module):
-    "Mean |difference| of frozen ImageNet features at 1/2, 1/4 and 1/8 of the size (Johnson et al. 2016, squared)."
+    "Mean |difference| of frozen ImageNet features at 1/2, 1/4 and 1/8 of the size (Johnson et al. 2016 square it)."
     def __init__(self,
         encoder: str = LITE,  # smp encoder name; its ImageNet weights are taken
     ):
