@@ -82,6 +82,7 @@ def test_page_form(root, name, metadata):
     url = metadata["git_url"]
     assert re.match(r"# .+\n\n> .+", first)
     assert f"{url.replace('https://github.com/', 'https://colab.research.google.com/github/')}/blob/main/nbs/{name}" in first
+    assert f"https://kaggle.com/kernels/welcome?src={url}/blob/main/nbs/{name}" in first
     assert "## What we have now" in "".join(cells[-1]["source"])
 
 
