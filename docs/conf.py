@@ -22,6 +22,8 @@ add_module_names = False
 python_maximum_signature_line_length = 80
 toc_object_entries_show_parents = "hide"
 
+smartquotes = False  # "auto" is a value
+
 html_theme = "furo"
 html_title = "portrait_gan"
 html_static_path = ["_static"]
@@ -31,4 +33,3 @@ html_math_renderer = "mathml"  # browsers draw it themselves: no script, no CDN
 html_sidebars = {"**": ["sidebar/brand.html", "sidebar/search.html", "sidebar/scroll-start.html", "sidebar/try.html",
                         "sidebar/navigation.html", "sidebar/scroll-end.html"]}
 templates_path = ["_templates"]
-html_context = dict(try_it=(Path(__file__).parent/"try").is_dir())

@@ -8,7 +8,6 @@ import io
 import json
 import posixpath
 import re
-import shutil
 import tokenize
 from configparser import ConfigParser
 from pathlib import Path
@@ -30,6 +29,7 @@ NOTEBOOKS = sorted((ROOT/"nbs").glob("[0-9]*.ipynb"))
 PAGES = {f"nbs/{p.name}": f"pages/{p.name}" for p in NOTEBOOKS} | {
     "nbs/GLOSSARY.md": "pages/glossary.md", "data/README.md": "pages/data.md", "portrait_gan/weights/README.md": "pages/model_card.md",
     "benchmarks/start.md": "pages/start_and_memory.md", "README.md": "index.md"}
+TRY = False
 
 
 # links
@@ -52,7 +52,7 @@ def address(target: str, source: str, here: str) -> str:
     found = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
     relative = lambda place: posixpath.relpath(place, posixpath.dirname(here) or ".")
     if found in PAGES: return relative(PAGES[found]) + anchor
-    if found.startswith("docs/try"): return f"site:{relative('try/index.html')}"
+    if TRY and found.startswith("docs/try"): return f"site:{relative('try/index.html')}"
     if found.endswith((".jpg", ".png", ".svg")): return relative(f"../{found}")
     return f"{CFG['git_url']}/blob/main/{found}{anchor}"
 
@@ -102,7 +102,7 @@ def comments(code: str) -> tuple[dict[int, str], dict[int, int]]:
     "Of each line its comment; and of each line with a `def` the line that ends its head."
     found, heads, head, depth = {}, {}, None, 0
     for t in tokenize.generate_tokens(io.StringIO(code).readline):
-        if t.type == tokenize.COMMENT: found[t.start[0]] = t.string.lstrip("# ")
+        if t.type == tokenize.COMMENT: found[t.start[0]] = t.string.removeprefix("#").strip()
         elif t.string == "def" and head is None: head = t.start[0]
         elif t.type == tokenize.OP and t.string in "([{": depth += 1
         elif t.type == tokenize.OP and t.string in ")]}": depth -= 1
@@ -172,10 +172,13 @@ class Module:
                 arguments = ", ".join(ast.unparse(f) for f in fields)
                 signature, returned = f"({arguments})", ""
                 documented = [(f.target.id, self.comments[f.end_lineno]) for f in fields if f.end_lineno in self.comments]
-            elif init: signature, documented, returned = self.parameters(init)
+            elif init:
+                signature, documented, returned = self.parameters(init)
+                doc = "\n\n".join(filter(None, [doc, ast.get_docstring(init)]))
             else: signature, documented, returned = "", [], ""
         elif isinstance(s, ast.FunctionDef):
             kind, doc = ("method" if fence == "````" else "function"), ast.get_docstring(s) or ""
+            if s.body[-1].end_lineno == s.lineno: doc = doc or self.comments.get(s.lineno, "")  # all on one line, its comment too
             signature, documented, returned = self.parameters(s)
             for d in map(ast.unparse, s.decorator_list):
                 if d in ("classmethod", "staticmethod"): options.append(f":{d}:")
@@ -286,9 +289,10 @@ def view_source(app, page, template, context, doctree):
     context["theme_source_view_link"] = f"{CFG['git_url']}/blob/main/{sources.get(place, f'docs/{place}')}"
 
 
-def copy_try(app, error):
-    "The static page docs/try, where there is one, as it is."
-    if not error and (DOCS/"try").is_dir(): shutil.copytree(DOCS/"try", Path(app.outdir)/"try", dirs_exist_ok=True)
+def find_try(app, config):
+    "Whether the page that needs no Python stands in the folder of the site already: docs/try/build.py makes it. Only then links lead to it."
+    global TRY
+    TRY = config.html_context["try_it"] = (Path(app.outdir)/"try"/"index.html").exists()
 
 
 def visit_math(self, node):
@@ -300,9 +304,9 @@ def visit_math(self, node):
 
 
 def setup(app):
+    app.connect("config-inited", find_try)
     app.connect("builder-inited", write)
     app.connect("html-page-context", view_source)
-    app.connect("build-finished", copy_try)
     app.add_directive("page-picture", PagePicture)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     return dict(parallel_read_safe=True, parallel_write_safe=True)
