@@ -22,7 +22,7 @@ add_module_names = False
 python_maximum_signature_line_length = 80
 toc_object_entries_show_parents = "hide"
 
-smartquotes = False  # "auto" is a value
+smartquotes_action = "D"  # dashes; quotes stay as they are written, "auto" is a value
 
 html_theme = "furo"
 html_title = "portrait_gan"

@@ -182,13 +182,14 @@ class Module:
             signature, documented, returned = self.parameters(s)
             for d in map(ast.unparse, s.decorator_list):
                 if d in ("classmethod", "staticmethod"): options.append(f":{d}:")
-                if d == "property": kind, signature = "property", ""
+                if d == "property": kind, signature, options = "property", "", [f":type: {ast.unparse(s.returns)}"] if s.returns else []
         else:
             kind, signature, documented, returned = "data", "", [], ""
             above = self.comments.get(s.lineno - 1, "") if self.lines[s.lineno - 2].startswith("# ") else ""
-            doc = " ".join(c for c in (above, self.comments.get(s.end_lineno, "")) if c and not c.startswith("%%"))
-            value = ast.unparse(s.value)
-            if len(value) < 80 and isinstance(getattr(s, "targets", [None])[0], ast.Name): options.append(f":value: {value}")
+            doc = "; ".join(c for c in (above, self.comments.get(s.end_lineno, "")) if c and not c.startswith("%%"))
+            value, names = s.value, self.names(s)
+            if len(names) > 1 and isinstance(value, ast.Tuple): value = value.elts[names.index(name)]
+            if len(ast.unparse(value)) < 80: options.append(f":value: {ast.unparse(value)}")
         if doc: body.append(marked(doc))
         told = [f":param {n}: {marked(c)}" for n, c in documented] + [f":returns: {marked(returned)}"]*bool(returned)
         if told: body.append("\n".join(told))
