@@ -86,7 +86,7 @@ def patch_box(
     return top, left, top + size, left + size
 
 # %% ../nbs/07_discriminator.ipynb #07-035
-JUDGE = "tu-tf_efficientnet_lite1"  # neither the generator's encoder (Lite0) nor KID's network (Lite2, page 10)
+JUDGE = "tu-tf_efficientnet_lite1"  # not the generator's encoder (Lite0), nor the network of page 10 (Lite2)
 
 class ImageNetFeatures(nn.Module):
     "What a frozen ImageNet network makes of L and a*b*; raises RuntimeError when its weights cannot be had."

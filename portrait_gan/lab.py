@@ -69,7 +69,7 @@ def _expand(f: Tensor) -> Tensor:
 
 # %% ../nbs/02_lab.ipynb #01-017
 _XYZ_FROM_RGB = np.array([[.412453, .357580, .180423], [.212671, .715160, .072169], [.019334, .119193, .950227]])
-_WHITE_D65 = np.array([.95047, 1., 1.08883])  # 2° observer
+_WHITE_D65 = np.array([.95047, 1., 1.08883])  # X, Y, Z of white
 _TO_XYZ = (_XYZ_FROM_RGB/_WHITE_D65[:, None]).tolist()
 _FROM_XYZ = np.linalg.inv(_TO_XYZ).tolist()
 

@@ -78,7 +78,7 @@ def _expand(f: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/03_pixels.ipynb #1a-s12
 _XYZ_FROM_RGB = np.array([[.412453, .357580, .180423], [.212671, .715160, .072169], [.019334, .119193, .950227]])
-_WHITE_D65 = np.array([.95047, 1., 1.08883])  # 2° observer
+_WHITE_D65 = np.array([.95047, 1., 1.08883])  # X, Y, Z of white
 
 def _mix(planes: Iterable[np.ndarray], weights: Sequence[float]) -> np.ndarray:
     return sum(p*k for p, k in zip(planes, weights, strict=True))
