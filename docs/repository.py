@@ -147,14 +147,12 @@ class Module:
     def parameters(self, f: ast.FunctionDef) -> tuple[str, list[tuple[str, str]], str]:
         "Signature, documented parameters, what is returned. A comment speaks of all parameters on its line."
         a, end = f.args, self.heads[f.lineno]
-        args = [*a.posonlyargs, *a.args, *filter(None, [a.vararg]), *a.kwonlyargs, *filter(None, [a.kwarg])]
-        if args and args[0].arg in ("self", "cls"):
-            args = args[1:]
-            a = ast.arguments(a.posonlyargs, a.args[1:], a.vararg, a.kwonlyargs, a.kw_defaults, a.kwarg, a.defaults)
-        ends = {arg.arg: arg.end_lineno for arg in args} | {
-            arg.arg: d.end_lineno for arg, d in zip([*reversed([*a.posonlyargs, *a.args]), *reversed(a.kwonlyargs)],
-                                                    [*reversed(a.defaults), *[None]*(len(a.posonlyargs + a.args) - len(a.defaults)),
-                                                     *reversed(a.kw_defaults)], strict=True) if d}
+        if a.args and a.args[0].arg in ("self", "cls"): a.args.pop(0)
+        plain = [*a.posonlyargs, *a.args]
+        defaults = dict(zip([p.arg for p in reversed(plain)], reversed(a.defaults), strict=False))
+        defaults |= {p.arg: d for p, d in zip(a.kwonlyargs, a.kw_defaults, strict=True)}
+        args = [*plain, *filter(None, [a.vararg]), *a.kwonlyargs, *filter(None, [a.kwarg])]
+        ends = {p.arg: (defaults.get(p.arg) or p).end_lineno for p in args}
         documented = [(name, self.comments[line]) for name, line in ends.items() if line < end and line in self.comments]
         returned = self.comments.get(end, "") if f.body[0].lineno > end else ""
         return f"({ast.unparse(a)})" + (f" -> {ast.unparse(f.returns)}" if f.returns else ""), documented, returned
@@ -298,7 +296,7 @@ def find_try(app, config):
 
 def visit_math(self, node):
     block = isinstance(node, nodes.math_block)
-    tex = re.sub(r"\\[bB]igg?(?=[()\[\]|])", "", node.astext())  # MathML's brackets are as high as what they hold
+    tex = re.sub(r"\\[bB]igg?(?=[(\[])", r"\\left", re.sub(r"\\[bB]igg?(?=[)\]])", r"\\right", node.astext()))  # \big is unknown to it
     formula = tex2mathml(tex, as_block=block)
     self.body.append(f'<div class="math">{formula}</div>' if block else formula)
     raise nodes.SkipNode

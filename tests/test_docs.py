@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(not all(map(importlib.util.find_spec, ("sphinx",
 
 def build(repository, out):
     "What README says, with another folder to write to."
-    command = re.search(r"`sphinx-build (.+?)`", (repository/"README.md").read_text(encoding="utf-8"))[1]
+    command = re.search(r"sphinx-build (-W \S+ [\w/]+)", (repository/"README.md").read_text(encoding="utf-8"))[1]
     assert command == "-W docs docs/_build/html"
     words = [sys.executable, "-m", "sphinx", *command.split()[:-1], "--keep-going", "-q", out]
     done = subprocess.run(words, cwd=repository, capture_output=True, text=True, env=os.environ | dict(NO_COLOR="1"))
