@@ -53,7 +53,7 @@ def address(target: str, source: str, here: str) -> str:
     relative = lambda place: posixpath.relpath(place, posixpath.dirname(here) or ".")
     if found in PAGES: return relative(PAGES[found]) + anchor
     if TRY and found.startswith("docs/try"): return f"site:{relative('try/index.html')}"
-    if found.endswith((".jpg", ".png", ".svg")): return relative(f"../{found}")
+    if found.endswith((".jpg", ".png", ".svg", ".webp", ".gif")): return relative(f"../{found}")
     return f"{CFG['git_url']}/blob/main/{found}{anchor}"
 
 
