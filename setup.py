@@ -18,8 +18,8 @@ def absolute(match):
 
 
 readme = re.sub(r"(!?)\[([^\]]*)\]\((?!\w+:|#)([^)\s]+)\)", absolute, Path("README.md").read_text(encoding="utf-8"))
-extras = {name: cfg[f"{name}_requirements"].split() for name in ("dev", "offline", "eval", "onnx", "demo", "heic")}
-extras["dev"] += extras["offline"] + extras["eval"] + extras["onnx"] + extras["heic"]
+extras = {name: cfg[f"{name}_requirements"].split() for name in ("dev", "offline", "eval", "onnx", "demo", "heic", "docs")}
+extras["dev"] += extras["offline"] + extras["eval"] + extras["onnx"] + extras["heic"] + extras["docs"]
 setup(version=cfg["version"], description=cfg["description"], long_description=readme, long_description_content_type="text/markdown",
       author=cfg["author"], license_expression=cfg["license"], python_requires=f">={cfg['min_python']}", keywords=cfg["keywords"].split(),
       classifiers=cfg["classifiers"].strip().splitlines(), project_urls=dict(Source=url, Issues=f"{url}/issues"),

@@ -56,7 +56,7 @@ def test_cell_ids_are_unique(root):
 
 
 def test_ruff(root):
-    done = subprocess.run([TOOLS/"ruff", "check", "nbs", "tests", "benchmarks", "setup.py"], cwd=root, capture_output=True, text=True)
+    done = subprocess.run([TOOLS/"ruff", "check", "nbs", "tests", "benchmarks", "docs", "setup.py"], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
