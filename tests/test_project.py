@@ -46,7 +46,7 @@ def test_clean_and_export_change_nothing(root, tmp_path):
 
 
 def test_every_module_has_its_notebook(root):
-    assert re.findall(r"#\| default_exp (\w+)", "".join((root/"nbs"/n).read_text() for n in NOTEBOOKS)) == MODULES
+    assert re.findall(r'"#\| default_exp (\w+)', "".join((root/"nbs"/n).read_text() for n in NOTEBOOKS)) == MODULES
 
 
 def test_cell_ids_are_unique(root):

@@ -52,13 +52,15 @@ def assert_same_end(project, name):
     assert {p.name for p in (project/name/"checkpoints").iterdir()} == {"epoch_0001", "epoch_0002"}, "nothing half-done is left"
 
 
-def until(project, name, moment, *more, stop=signal.SIGKILL): return broken_off(["train", "cache", "--out", name, *OPTIONS, *more], project, project/name, moment, stop)
+def until(project, name, moment, *more, stop=signal.SIGKILL):
+    return broken_off(["train", "cache", "--out", name, *OPTIONS, *more], project, project/name, moment, stop)
 
 
 def broken_off(words, cwd, run, moment, stop=signal.SIGKILL):
     "Start the command; when the run's folder satisfies `moment`, signal its process group; its status and stderr."
-    child = subprocess.Popen([str(Path(sys.executable).with_name("portrait-gan")), *words], cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                             text=True, start_new_session=True, env=os.environ | CPU)
+    program = str(Path(sys.executable).with_name("portrait-gan"))
+    child = subprocess.Popen([program, *words], cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+                             env=os.environ | CPU)
     try:
         while child.poll() is None and not moment(run): time.sleep(.001)
         assert child.poll() is None, "it finished before it could be stopped"
@@ -200,7 +202,7 @@ def test_read_only_run(project, resumed, unprivileged):
 
 
 def recipe(root, drive, machine):
-    "Page 13's cells for Colab, with folders in the place of Drive and of the machine's disk, and a short run: what writes the manifest; the commands."
+    "Page 13's cells for Colab, with folders in the place of Drive and the machine's disk, and a short run: what writes the manifest; the commands."
     page = json.loads((root/"nbs"/"13_change.ipynb").read_text(encoding="utf-8"))
     text = "".join(next(c["source"] for c in page["cells"] if c["id"] == "13-drive"))
     text = text.replace("/content/drive/MyDrive", str(drive)).replace("/content", str(machine)).replace("--minutes 60", " ".join(OPTIONS))
