@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from environment import tracked
 
 yaml = pytest.importorskip("yaml")
 ROOT = Path(__file__).parent.parent
@@ -64,7 +65,6 @@ def test_workflow_expressions(path):
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.name)
 def test_workflow_scripts_parse_and_name_what_is_there(path):
     "Each `run:` is whole bash, each Python in it whole Python; files of the project are there."
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
     for _, step in steps(path):
         if "run" not in step: continue
         script = re.sub(r"\$\{\{.*?\}\}", "word", step["run"])
@@ -73,7 +73,7 @@ def test_workflow_scripts_parse_and_name_what_is_there(path):
         for code in re.findall(r"python - <<'END'\n(.*?)\nEND$", script, re.S | re.M) + re.findall(r'python -c "(.*?)"', script):
             compile(code, str(path), "exec")
         named = re.findall(r"(?<![\w./-])(?:tests/|\.ci/|[A-Z])[\w./-]*\.(?:py|md|cff)\b|settings\.ini|\.ci/run", script)
-        assert [f for f in named if not (ROOT/f).is_file() and f not in tracked] == []
+        assert [f for f in named if not (ROOT/f).is_file()] == []
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("check_jsonschema"), reason="check-jsonschema (pip) is not installed")
@@ -194,7 +194,7 @@ FORK = "Ada-L/" + "colours"  # in two parts, or this file would move as well
 @pytest.fixture
 def copy(tmp_path):
     "The tracked files as a repository of their own."
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
+    names = tracked(ROOT)
     for f in names:
         (tmp_path/f).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT/f, tmp_path/f)
@@ -239,8 +239,7 @@ def test_publish_at_takes_addresses_only(copy, url):
 def test_one_address(root):
     "Every address of the project in tracked files is that of settings.ini."
     owner, name = URL.split("/")[-2:]
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
-    for f in names:
+    for f in tracked(root):
         if (root/f).suffix in (".jpg", ".safetensors") or not (root/f).is_file(): continue
         text = (root/f).read_text(encoding="utf-8")
         assert {o for o in re.findall(rf"github(?:\.com)?/([\w-]+)/{name}\b", text)} <= {owner, "OWNER"}, f
