@@ -54,7 +54,7 @@ def _marked_xmp(packet: bytes | None, ours: str, note: str) -> bytes:
     found = {(node.namespaceURI, node.localName): (value(node), remove) for node, remove in xmp_edit(tree)}
     tool, source = (_XAP, "CreatorTool"), (_IPTC, "DigitalSourceType")
     said = {tool: _with_ours(found.get(tool, ("",))[0], ours), (_OURS, "Colorized"): note}
-    if source not in found: said[source] = _TRAINED
+    if found.get(source, (_TRAINED,))[0] == _TRAINED: said[source] = _TRAINED  # another's stays
     for name in said:
         if name in found: found[name][1]()
     root, abouts = tree.getElementsByTagNameNS(RDF, "RDF")[0], tree.getElementsByTagNameNS(RDF, "Description")
