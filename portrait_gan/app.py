@@ -60,8 +60,7 @@ class Portrait:
     ) -> "Portrait":
         "Decode a file; raises PhotoError, which names it."
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder)/"photo"
-            path.write_bytes(data)
+            (path := Path(folder)/"photo").write_bytes(data)
             try: photo = next(read_pages(path, max_pixels))
             except PhotoError as e: raise PhotoError(str(e).replace(str(path), name)) from None
         small = Image.fromarray(eight_bits(photo.pixels))
@@ -72,6 +71,7 @@ class Portrait:
     def predict(self, colorizer: Colorizer, size: int):
         "Run the network."
         _, self.ab = colorizer.predict([self.photo.pixels], size)
+        self.photo = replace(self.photo, colorized=colorizer.note())
 
     def preview(self, saturation: float) -> np.ndarray:  # (h,w,3) uint8
         "The copy in colour, as last predicted."

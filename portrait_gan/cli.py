@@ -97,6 +97,7 @@ class Colorize:
     out: Path  # folder for the results, which keep name, size and orientation
     checkpoint: str | None = None  # a run, a folder, a file or a hub id hf://owner/name; none: the bundled weights
     hint: _Hints = ()  # a colour you know, at a pixel of the one photo
+    mark: bool = True  # say in the file's EXIF and XMP that it was coloured, by which weights, with how many hints
     hints: bool = True  # follow the hints that lie beside a photo as NAME.hints.json
     size: int | None = None  # short side in pixels that the network works at; none: the one it was trained for
     saturation: float = 1.0  # 0 is grey, 1 as predicted, more is more
@@ -148,7 +149,8 @@ def _colorize(c: Colorize):
         if result.problem or result.note: say(f"portrait-gan: {result}", sys.stderr)
     return colorize_files(
         colorizer, c.inputs, c.out, c.size, c.saturation, c.format, c.overwrite, report, force=c.force, tta=c.tta,
-        compare=c.compare, quality=c.quality, max_pixels=c.max_pixels, hints=hints, hint_files=c.hints)
+        compare=c.compare, quality=c.quality, max_pixels=c.max_pixels, hints=hints,
+        hint_files=c.hints, mark=c.mark)
 
 def _one_line(what) -> str: return " ".join(str(what).split())
 

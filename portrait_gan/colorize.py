@@ -6,6 +6,7 @@
 __all__ = ['Picture', 'AbPredictor', 'HintedPredictor', 'PhotoPredictor', 'check_values', 'Colorizer']
 
 # %% ../nbs/11_colorize.ipynb #11-c03
+import hashlib
 import math
 import os
 import re
@@ -32,9 +33,10 @@ class AbPredictor:
         ab_scale: float = 110.0,  # a*b* that the network calls 1
         device=None,  # where the network runs, as PyTorch names it; none: the accelerator, else the CPU
         name: str = "this network",  # what errors call it
+        weights: str = "own weights",  # what coloured files call it
     ):
         "Move the generator to the device; raises ValueError when that cannot be."
-        self.generator, self.size, self.ab_scale, self.name = generator, size, ab_scale, name
+        self.generator, self.size, self.ab_scale, self.name, self.weights = generator, size, ab_scale, name, weights
         if not hasattr(generator, "parameters"): return
         import torch
         device = best_device() if device is None else device
@@ -102,6 +104,11 @@ class PhotoPredictor(HintedPredictor):
             if h: colors[i] = self._follow(L[i, 0], colors[i], h, W, H, tta)
         return L_star, colors
 
+    def note(self, hints: list[Hint] | None = None) -> str:
+        "What a coloured file says of its colours (page 23)."
+        n = len(hints or [])
+        return self.weights + f", {n} hint{'s'*(n > 1)}"*bool(n)
+
 # %% ../nbs/11_colorize.ipynb #11-c17
 _FOLDERS = set("run runs work out output outputs model models weights checkpoint checkpoints data tmp home".split())
 
@@ -128,6 +135,13 @@ def _fetch(path: str | Path) -> str | Path:
         print(f"weights: {name} from the Hugging Face hub, revision {Path(folder).name[:12]}", flush=True)
     return folder
 
+# %% ../nbs/11_colorize.ipynb #11-c17b
+def _called(path: str | Path | None, found: str | Path | None, weights: Path) -> str:
+    "What coloured files call weights: by their name on the hub, or by a checksum; never by a path of this machine."
+    if path is None: return "bundled weights"
+    if found != path: return f"hf://{str(path).removeprefix('hf://')}"
+    return f"weights {hashlib.sha256(weights.read_bytes()).hexdigest()[:12]}"
+
 # %% ../nbs/11_colorize.ipynb #11-c18
 def _quick(weights: Path, config: dict):
     "The network for these weights: page 25's, which is there at once, or any other by page 05 and its libraries."
@@ -137,20 +151,22 @@ def _quick(weights: Path, config: dict):
     from portrait_gan.generator import load_generator
     return load_generator(weights)[0]
 
-def _load(path: str | Path | None, backend: str) -> tuple:  # generator, working size, a*b* scale
+def _load(path: str | Path | None, backend: str, device) -> tuple:  # what AbPredictor takes
     "Find trained weights and give them the engine that is asked for."
-    is_file = str(path).endswith(".onnx")
+    names = device, "the bundled network" if path is None else str(path)
+    is_file, found, weights = str(path).endswith(".onnx"), path, path
     if not is_file:
         if path is not None:
             from portrait_gan.checkpoint import find_checkpoint
-            path = find_checkpoint(_fetch(path))
-        weights, config = find_weights(path)
+            found = _fetch(path)
+        weights, config = find_weights(None if path is None else find_checkpoint(found))
         if config["in_channels"] not in (1, 4) or config["classes"] != 2:
             raise ValueError(f"{path}: this network does not turn L into a*b*")
-        if backend == "torch": return _quick(weights, config), config["size"], config["ab_scale"]
+        if backend == "torch":
+            return _quick(weights, config), config["size"], config["ab_scale"], *names, _called(path, found, weights)
     from portrait_gan.export import OnnxGenerator, cached_onnx
     engine = OnnxGenerator(path if is_file else cached_onnx(weights, config))
-    return engine, engine.size, engine.ab_scale
+    return engine, engine.size, engine.ab_scale, *names, _called(path, found, Path(weights))
 
 # %% ../nbs/11_colorize.ipynb #11-c20
 _CARD = """---
@@ -191,22 +207,24 @@ def check_values(size: int | None, saturation: float):
     if not 0 <= saturation <= 1000: raise ValueError(f"saturation is {saturation}; it must be a number from 0 to 1000")
 
 # %% ../nbs/11_colorize.ipynb #11-c23
-def _color_file(path, colored) -> Image.Image:  # `colored(pixels, dtype)` gives pixels
-    "The first picture of a file, in colour, with EXIF, resolution and profile in `info`; what is lost is warned of."
+def _color_file(path, colored, note: str) -> Image.Image:  # `colored(pixels, dtype)` gives pixels
+    "The first picture of a file, in colour, with its notes, resolution and profile in `info`; warns of what is lost."
     from portrait_gan.photo import as_image, eight_bits, read_pages
-    from portrait_gan.save import lost_as_image
+    from portrait_gan.save import lost_as_image, marked
     photo = next(read_pages(path))
     lost = lost_as_image(photo) + [photo.left_out]*bool(photo.left_out)
     if photo.pages > 1: lost.append(f"only the first of its {photo.pages} pictures")
     if lost: warnings.warn(f"{path}: {'; '.join(lost)}", stacklevel=3)
     try: pixels = colored(photo.pixels, np.uint8)
     except ValueError as e: raise ValueError(f"{path}: {e}") from e
-    return as_image(replace(photo, pixels=pixels, alpha=None if photo.alpha is None else eight_bits(photo.alpha)))
+    alpha = None if photo.alpha is None else eight_bits(photo.alpha)
+    return as_image(marked(replace(photo, pixels=pixels, alpha=alpha, colorized=note)))
 
-def _color(colored, photo: Picture):
+def _color(colored, photo: Picture, note: str):
     "Whatever people call a photo: the same, in colour."
-    if hasattr(photo, "pixels"): return replace(photo, pixels=colored(photo.pixels, photo.pixels.dtype))
-    if isinstance(photo, str | os.PathLike): return _color_file(photo, colored)
+    if hasattr(photo, "pixels"):
+        return replace(photo, pixels=colored(photo.pixels, photo.pixels.dtype), colorized=note)
+    if isinstance(photo, str | os.PathLike): return _color_file(photo, colored, note)
     if isinstance(photo, Image.Image):
         from portrait_gan.photo import to_rgb
         photo = to_rgb(photo)
@@ -226,19 +244,19 @@ class Colorizer(PhotoPredictor):
         if backend not in ("torch", "onnx"): raise ValueError(f"backend is {backend!r}; it can be torch or onnx")
         if (backend == "onnx" or str(path).endswith(".onnx")) and str(device) not in ("None", "cpu"):
             raise ValueError(f"device {device}: ONNX Runtime computes on the CPU here")
-        return cls(*_load(path, backend), device, "the bundled network" if path is None else str(path))
+        return cls(*_load(path, backend, device))
     def colorize(self, photo: Picture | list[Picture], size: int | None = None, saturation: float = 1.0,
-                 tta: bool = False, hints: list | None = None) -> Image.Image | list:
+                 tta: bool = False, hints: list | None = None, mark: bool = True) -> Image.Image | list:
         """A photo, or each of a list, at its own resolution with its own L*; for a Photo a Photo with all that it has.
 
-        `size` and `tta` as in `predict`, `saturation` a factor on a*b*, `hints` a list (for a list of photos a list of
-        lists). Raises PhotoError for a bad file, ValueError for bad values."""
+        `size` and `tta` as in `predict`, `saturation` a factor on a*b*, `hints` a list (of lists, for several photos),
+        `mark` to say so in EXIF and XMP. Raises PhotoError for a bad file, ValueError for bad values."""
         check_values(size, saturation)
         if isinstance(photo, list):
             pairs = zip(photo, hints or [None]*len(photo), strict=True)
-            return [self.colorize(p, size, saturation, tta, h) for p, h in pairs]
+            return [self.colorize(p, size, saturation, tta, h, mark) for p, h in pairs]
         ask = lambda pixels: self.predict([pixels], size, tta, [hints or []])
-        return _color(lambda pixels, dtype: join_lab(*ask(pixels), saturation, dtype), photo)
+        return _color(lambda pixels, dtype: join_lab(*ask(pixels), saturation, dtype), photo, self.note(hints)*mark)
     def __call__(self, gray: np.ndarray) -> np.ndarray: return np.asarray(self.colorize(gray))
     def save_pretrained(self, save_directory, **kw): return _for_hub(self).save_pretrained(save_directory, **kw)
     def push_to_hub(self, repo_id, **kw): return _for_hub(self).push_to_hub(repo_id, **kw)

@@ -112,6 +112,7 @@ class Options:
     quality: int = 95  # of JPEG, WebP, AVIF and HEIF, 1 to 100
     max_pixels: int = MAX_PIXELS  # refuse larger pictures
     hints: Iterable[Hint] = ()  # what is known of the colours of the one photo; added to those of its file
+    mark: bool = True  # say in EXIF and XMP that a photo was coloured, by which weights, with how many hints (page 23)
     hint_files: bool = True  # read the hints that lie beside a photo as NAME.hints.json (page 06)
 
     def __post_init__(self):
@@ -249,7 +250,8 @@ def _colored(photos: list[Photo], colorizer: Colorizer, options: Options, hints:
     "Photos of one shape in colour, with all else that they have."
     L_star, ab = colorizer.predict([p.pixels for p in photos], options.size, options.tta, hints)
     def joined(i, p): return join_lab(L_star[i:i + 1], ab[i:i + 1], options.saturation, p.pixels.dtype)
-    return [replace(p, pixels=joined(i, p)) for i, p in enumerate(photos)]
+    def note(i): return colorizer.note(hints[i] if hints else []) if options.mark else ""
+    return [replace(p, pixels=joined(i, p), colorized=note(i)) for i, p in enumerate(photos)]
 
 def _weigh(source: Path) -> int:
     "Pixels, by the header; for albums, and where Pillow cannot say, as many as may be under way: they go alone."
@@ -439,7 +441,7 @@ def colorize_files(
     out: str | Path,  # folder for the outputs; made when absent
     size: int | None = None, saturation: float = 1.0, format: str | None = None, overwrite: bool = False,  # Options
     report: Callable[[Result], None] | None = None,  # called with each result as soon as it is known
-    **options,  # the others of `Options`: force, tta, compare, quality, max_pixels, hints, hint_files
+    **options,  # the others of `Options`: force, tta, compare, quality, max_pixels, hints, mark, hint_files
 ) -> Results:  # one for each photo, and one for each input that had none
     """Colour files and folders; a bad photo becomes a result with a problem, of several also a line in OUT/errors.csv.
 

@@ -38,6 +38,8 @@ class Photo:
     left_out: str = ""  # what this picture had in the file and lacks here, and what was done to read it, in words
     bits: int = 0  # of a value in the file, where that is less than `pixels` could hold; 0: all of them
     lossless: bool = False  # stored without loss in a format that mostly loses (WebP)
+    xmp: bytes | None = None  # what EXIF does not say; none: the file had none
+    colorized: str = ""  # by what it was coloured, which its file will say (page 23); empty: it says nothing
 
 # %% ../nbs/15_photo.ipynb #0p-009
 def eight_bits(
@@ -184,13 +186,13 @@ def _stacked(x: np.ndarray, space: str = "", **options) -> Photo:
 # %% ../nbs/15_photo.ipynb #0p-019
 _LAYOUT = {*range(254, 260), 262, 263, 266, 273, *range(277, 285), *range(290, 294), 296, 301, *range(317, 321),
            *range(322, 326), 330, 332, *range(338, 343), 347, *range(512, 522), *range(529, 533), 32997,  # TIFF 6.0
-           700, 33723, 34377, 34675, 37724, 50255,  # XMP, IPTC, ICC, Photoshop's layers: the old picture
+           700, 33723, 34377, 34675, 37724, 50255,  # XMP (read apart), IPTC, ICC, Photoshop's layers: the old picture
            40961, 40962, 40963, 40965}  # inside the camera's: colour space, width, height, and a pointer
 _X, _Y, _UNIT = map(int, (ExifTags.Base.XResolution, ExifTags.Base.YResolution, ExifTags.Base.ResolutionUnit))
 
-def _describing(found: Image.Exif) -> tuple[Image.Exif | None, str]:
-    "What EXIF says of the picture, without what says how it is stored; and what could not be kept, in words."
-    kept, bad = Image.Exif(), 0
+def _describing(found: Image.Exif, packet: bytes | None) -> tuple[Image.Exif | None, bytes | None, str]:
+    "What EXIF and XMP say of the picture, without what says how it is stored; what could not be kept, in words."
+    kept, bad, (xmp, missed) = Image.Exif(), 0, files.describing_xmp(packet)
     for ifd in (None, *files.IFDS):
         try: tags = found if ifd is None else found.get_ifd(ifd)
         except Exception: tags, bad = {}, bad + 1
@@ -201,12 +203,12 @@ def _describing(found: Image.Exif) -> tuple[Image.Exif | None, str]:
             except Exception: bad += 1
             else: (kept if ifd is None else kept.get_ifd(ifd))[tag] = value
     there = len(kept) or any(map(kept.get_ifd, files.IFDS))
-    return kept if there else None, f"without {bad} damaged part{'s'*(bad > 1)} of its EXIF"*(bad > 0)
+    damaged = f"without {bad} damaged part{'s'*(bad > 1)} of its EXIF"*(bad > 0)
+    return kept if there else None, xmp, "; ".join(filter(None, (damaged, missed)))
 
 def _dpi(x, y, unit: int, orientation: int) -> tuple[float, float] | None:
     "Pixels per inch of the upright picture, where these can be meant; unit as in TIFF 6.0, ResolutionUnit."
-    per_inch = {2: 1, 3: 2.54}.get(unit, 0)  # inch, centimetre
-    try: x, y = float(x)*per_inch, float(y)*per_inch
+    try: x, y = (float(v)*{2: 1, 3: 2.54}.get(unit, 0) for v in (x, y))  # inch, centimetre
     except (TypeError, ValueError, ZeroDivisionError): return None
     if not (1 < x < 1e5 and 1 < y < 1e5): return None
     return (y, x) if orientation in (5, 6, 7, 8) else (x, y)
@@ -235,14 +237,14 @@ def _lab(L: np.ndarray, ab: np.ndarray) -> np.ndarray:
 # %% ../nbs/15_photo.ipynb #0p-p12
 def as_image(
     photo: Photo,
-) -> Image.Image:  # mode RGB; transparent parts lie on white; `info` holds what `save` takes: profile, EXIF, resolution
+) -> Image.Image:  # mode RGB; transparent parts lie on white; `info`, for `save`: profile, EXIF, XMP, resolution
     "What Pillow can hold of a photo: eight bits and no transparency."
     im = Image.fromarray(eight_bits(photo.pixels)).convert("RGB")
     if photo.alpha is not None:
         im.putalpha(Image.fromarray(eight_bits(photo.alpha)))
         im = Image.alpha_composite(Image.new("RGBA", im.size, "white"), im).convert("RGB")
     exif = None if photo.exif is None else files.exif_bytes(photo.exif)
-    im.info = {k: v for k, v in dict(icc_profile=SRGB, exif=exif, dpi=photo.dpi).items() if v}
+    im.info = {k: v for k, v in dict(icc_profile=SRGB, exif=exif, xmp=photo.xmp, dpi=photo.dpi).items() if v}
     return im
 
 # %% ../nbs/15_photo.ipynb #00-019
@@ -250,8 +252,7 @@ def to_rgb(
     im: Image.Image,  # any Pillow picture
 ) -> Image.Image:  # mode RGB, upright, sRGB; transparent parts lie on white
     "Bring a picture of any mode to upright eight-bit sRGB."
-    # turned TIFFs that Pillow maps into memory come out garbled; it maps none without a name
-    if name := getattr(im, "filename", ""): im.filename = ""
+    if name := getattr(im, "filename", ""): im.filename = ""  # turned TIFFs that Pillow maps into memory are garbled
     im.load()
     if name: im.filename = name
     try: turn = im.getexif().get(ExifTags.Base.Orientation, 1)
@@ -261,8 +262,7 @@ def to_rgb(
 # %% ../nbs/15_photo.ipynb #0p-p20
 def _png_pixels(head: bytes, painting: bytes) -> np.ndarray:
     "Pixels by libpng, pass by pass where they are interlaced."
-    whole = head + files.png_chunk(b"IDAT", painting) + files.png_chunk(b"IEND", b"")
-    if not head[28]: return imagecodecs.png_decode(whole)
+    if not head[28]: return imagecodecs.png_decode(head + files.png_chunk(b"IDAT", painting) + files.png_chunk(b"IEND"))
     out, (width, height) = None, struct.unpack(">II", head[16:24])
     for place, small in files.png_passes(head, painting):
         part = imagecodecs.png_decode(small)
@@ -328,12 +328,12 @@ def _one_picture(path: Path, head: bytes, max_pixels: int) -> Photo:
         invented = im.format in ("JPEG", "MPO") and not im.info.get("jfif_unit")  # by Pillow, where EXIF names none
         dpi = None if invented else im.info.get("dpi")
         dpi = _dpi(*dpi, 2, turn) if dpi else _dpi(exif.get(_X), exif.get(_Y), exif.get(_UNIT, 2), turn)
-        exif, bad = _describing(exif)
+        exif, xmp, bad = _describing(exif, im.info.get("xmp"))
         options = dict(icc=files.hidden_profile(im.format, data) or im.info.get("icc_profile"), orientation=turn)
         photo = _stacked(_png_pixels(header, painting), **options) if header else _decode(im, data, **options)
         notes = "; ".join(filter(None, [*notes, photo.left_out, bad]))
         pages, lossless = getattr(im, "n_frames", 1), files.is_lossless_webp(data)
-        return replace(photo, exif=exif, dpi=dpi, pages=pages, lossless=lossless, left_out=notes)
+        return replace(photo, exif=exif, xmp=xmp, dpi=dpi, pages=pages, lossless=lossless, left_out=notes)
 
 # %% ../nbs/15_photo.ipynb #0p-023
 # TIFF 6.0, PhotometricInterpretation
@@ -406,16 +406,16 @@ def _read_tiff(path: Path, max_pixels: int) -> Iterator[Photo]:
             channels, bits, deep = page.samplesperpixel, page.bitspersample, page.imagedepth
             if deep > 1 or channels > 16 or not isinstance(bits, int):
                 raise PhotoError(f"{path}: not a photo ({channels} channels of {bits} bits, {deep} deep)")
-            tags = {tag.code: tag.value for tag in page.tags if tag.code in (274, _X, _Y, _UNIT, 34675)}
+            tags = {tag.code: tag.value for tag in page.tags if tag.code in (274, _X, _Y, _UNIT, 700, 34675)}
             turn = tags.get(274, 1)
             try: photo = _tiff_photo(page, path, icc=tags.get(34675), orientation=turn)
             except Exception as e: raise ValueError(f"page {number}: {e}" if number > 1 else str(e)) from e
-            exif, bad = _describing(_tiff_exif(page))
+            exif, xmp, bad = _describing(_tiff_exif(page), tags.get(700))
             small = "only its small copy"*(not photos and 330 in page.tags)  # a raw file keeps the photo elsewhere
             x, y = (v[0]/max(v[1], 1) if isinstance(v := tags.get(t), tuple) else None for t in (_X, _Y))
             notes = "; ".join(filter(None, (photo.left_out, small, bad, broken)))
             dpi = _dpi(x, y, tags.get(_UNIT, 2), turn)
-            yield replace(photo, exif=exif, dpi=dpi, pages=max(1, len(photos)), left_out=notes)
+            yield replace(photo, exif=exif, xmp=xmp, dpi=dpi, pages=max(1, len(photos)), left_out=notes)
 
 # %% ../nbs/15_photo.ipynb #0p-024
 def read_pages(

@@ -5,6 +5,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: two workers and w
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import ctypes
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from environment import tracked
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,6 +40,18 @@ def command():
                               env=os.environ | dict(PORTRAIT_GAN_PRESET="smoke") | env)
         return done.returncode, done.stdout, done.stderr
     return run
+
+
+@pytest.fixture(scope="session")
+def archives(root, tmp_path_factory):
+    "The wheel and the sdist of this checkout."
+    folder = tmp_path_factory.mktemp("archives")
+    for f in tracked(root):
+        (folder/f).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root/f, folder/f)
+    code = "from setuptools import build_meta as b; b.build_wheel('out'); b.build_sdist('out')"
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True)
+    return next((folder/"out").glob("*.whl")), next((folder/"out").glob("*.tar.gz"))
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ needs = {{
 if missing := [module for module in needs if find_spec(module) is None]:
     if "portrait_gan" not in missing: del needs["portrait_gan"]  # a clone stays as it is
     packages = " ".join(f'"{{package}}"' for package in needs.values())
-    %pip install -q {{packages}}"""
+    %pip install -q {{packages}}
+    if not find_spec("portrait_gan"): print("Not reachable? %pip install a clone, or a wheel from one (pip wheel --no-deps CLONE).")"""
 
 
 def installed(nb, absent, monkeypatch):

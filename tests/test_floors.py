@@ -1,12 +1,11 @@
 "The lowest versions that settings.ini allows are enough: in an environment of them, the tests of what depends on them pass."
 import os
 import re
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from environment import environment
 
 TESTED = ["test_photo.py", "test_awkward.py", "test_colorize.py", "test_data.py", "test_training.py", "test_project.py"]
 LEFT_OUT = "killed or real_portraits or clean or ruff or wheel or index or sdist"  # processes and files, which versions do not change
@@ -17,15 +16,10 @@ def lowest(tmp_path_factory, root):
     "Python in that environment; 3 GB are downloaded once."
     if sys.version_info >= (3, 13): pytest.skip("the lowest versions have no wheels for this Python; 3.10 to 3.12 have")
     folder = tmp_path_factory.mktemp("floors")
-    uv = Path(sys.executable).with_name("uv")
     settings = (root/"settings.ini").read_text(encoding="utf-8")
     lowest = re.findall(r"^(?!onnx)\w*requirements = (.+)$", settings, re.M)  # exporting asks for a newer torch than the rest
     (folder/"floors.txt").write_text("\n".join(" ".join(lowest).split()))
-    def run(*words): subprocess.run([uv, *words], cwd=folder, check=True)
-    run("venv", "-q", "-p", sys.executable, "env")
-    run("pip", "install", "-q", "-p", "env", "--resolution", "lowest-direct", "-r", "floors.txt")
-    yield folder/"env/bin/python"
-    shutil.rmtree(folder)
+    with environment(folder, sys.executable, "--resolution", "lowest-direct", "-r", "floors.txt") as python: yield python
 
 
 @pytest.mark.slow

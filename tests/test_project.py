@@ -13,6 +13,7 @@ from pathlib import Path
 
 import install_cell
 import pytest
+from environment import tracked
 
 TOOLS = Path(sys.executable).parent
 NOTEBOOKS = sorted(p.name for p in (Path(__file__).parent.parent/"nbs").glob("[0-9]*.ipynb"))
@@ -26,10 +27,6 @@ def metadata(root):
     ini = configparser.ConfigParser()
     ini.read(root/"settings.ini", encoding="utf-8")
     return ini["DEFAULT"]
-
-
-def tracked(root):
-    return subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
 
 
 def test_clean_and_export_change_nothing(root, tmp_path):
@@ -46,7 +43,7 @@ def test_clean_and_export_change_nothing(root, tmp_path):
 
 
 def test_every_module_has_its_notebook(root):
-    assert re.findall(r"#\| default_exp (\w+)", "".join((root/"nbs"/n).read_text() for n in NOTEBOOKS)) == MODULES
+    assert re.findall(r'"#\| default_exp (\w+)', "".join((root/"nbs"/n).read_text() for n in NOTEBOOKS)) == MODULES
 
 
 def test_cell_ids_are_unique(root):
@@ -160,18 +157,6 @@ def test_the_table_against_clouds_is_that_measured(root):
         for name, s in scores.items():
             cells = [f"{s[c]:.3f}" if "kid" in c else f"{s[c]:.2f}" for c in columns]
             assert f"| {name} | {' | '.join(cells)} |" in text
-
-
-@pytest.fixture(scope="module")
-def archives(root, tmp_path_factory):
-    "The wheel and the sdist of this checkout."
-    folder = tmp_path_factory.mktemp("archives")
-    for f in tracked(root):
-        (folder/f).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(root/f, folder/f)
-    code = "from setuptools import build_meta as b; b.build_wheel('out'); b.build_sdist('out')"
-    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True)
-    return next((folder/"out").glob("*.whl")), next((folder/"out").glob("*.tar.gz"))
 
 
 def test_wheel_carries_the_weights(root, archives):

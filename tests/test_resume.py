@@ -53,7 +53,6 @@ def assert_same_end(project, name):
 
 
 def until(project, name, moment, *more, stop=signal.SIGKILL):
-    "`broken_off` for a run of the project."
     return broken_off(["train", "cache", "--out", name, *OPTIONS, *more], project, project/name, moment, stop)
 
 
@@ -203,7 +202,7 @@ def test_read_only_run(project, resumed, unprivileged):
 
 
 def recipe(root, drive, machine):
-    "Page 13's cells for Colab, with folders for Drive and the machine's disk, and a short run: what writes the manifest; the commands."
+    "Page 13's cells for Colab, with folders in the place of Drive and the machine's disk, and a short run: what writes the manifest; the commands."
     page = json.loads((root/"nbs"/"13_change.ipynb").read_text(encoding="utf-8"))
     text = "".join(next(c["source"] for c in page["cells"] if c["id"] == "13-drive"))
     text = text.replace("/content/drive/MyDrive", str(drive)).replace("/content", str(machine)).replace("--minutes 60", " ".join(OPTIONS))
