@@ -351,7 +351,7 @@ function showPoints() {
 const HUES = ["pink", "red", "orange", "yellow", "lime", "green", "turquoise", "cyan", "sky blue", "blue", "violet", "magenta"];
 const CHROMAS = {pale: 18, strong: 45};
 
-function swatch(color, label, current) {
+function swatch(color, label, current, value = color) {
   const button = Object.assign(document.createElement("button"), {className: "swatch", title: label});
   button.style.background = color;
   button.setAttribute("aria-label", label);
@@ -359,7 +359,7 @@ function swatch(color, label, current) {
   button.onclick = () => {
     const {id} = button.parentElement;
     gesture = null;
-    giveColor(color);
+    giveColor(value);
     [...$(id).children].find(again => again.getAttribute("aria-label") === label)?.focus();  // they were made anew
   };
   return button;
@@ -377,7 +377,7 @@ function showChooser() {
   });
   const [pale, strong] = Object.entries(CHROMAS);
   $("palette").replaceChildren(...row(0, pale), ...row(0, strong), ...row(6, pale), ...row(6, strong));
-  const used = recent.map(color => swatch(shown(L, color), `used before: ${color}`, current));
+  const used = recent.map(color => swatch(shown(L, color), `used before: ${color}`, current, color));
   $("recent").replaceChildren(swatch(labToHex(L, 0, 0), "grey", current), ...used);
   $("color").value = hint.color;
 }

@@ -69,7 +69,7 @@ def runtime(out: Path) -> int:  # bytes of what is loaded with progress
         with tarfile.open(package) as files:
             read = lambda name: files.extractfile(f"package/dist/{name}").read()
             (out/GLUE).write_bytes(read(GLUE))
-            (out/"LICENSE").write_text(LICENSE)
+            (out/"LICENSE.txt").write_text(LICENSE)
             return pack(read(WASM), out/f"{WASM}.gz")
 
 
