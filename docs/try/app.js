@@ -230,7 +230,8 @@ $("zoom").onclick = () => {
 };
 
 $("saturation").oninput = ({target}) => commit({saturation: +target.value}, "saturation");
-$("saturation").onchange = () => gesture = null;
+// what one pull, or the arrow keys of one visit, did is undone together
+$("saturation").onpointerdown = $("saturation").onblur = () => gesture = null;
 $("size").onchange = ({target}) => commit({size: +target.value});
 $("undo").onclick = () => travel(past, future);
 $("redo").onclick = () => travel(future, past);
