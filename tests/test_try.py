@@ -303,8 +303,13 @@ def test_bundled_network_by_keyboard_alone(opened, tmp_path):
         tab_to("button", "Download")
         with page.expect_download() as download: page.keyboard.press("Enter")
         assert download.value.suggested_filename == "granny.old in colour.png"
-        with Image.open(download.value.path()) as im: picture = np.asarray(im.convert("RGB"))
+        with Image.open(download.value.path()) as im: picture, note = np.asarray(im.convert("RGB")), im.info["xmp"].decode()
         same(picture, np.asarray(Colorizer.from_pretrained().colorize(GRAY, 256, 1.2)), 3, .999)
+        assert 'portrait_gan:Colorized="bundled weights"' in note and re.search('xmp:CreatorTool="portrait_gan[ .\\w]*"', note)
+        # unless it shall not
+        tab_to("checkbox", "Say in the file (XMP) that it was coloured")
+        page.keyboard.press("Space")
+        with Image.open(downloaded(page)[1]) as im: assert "xmp" not in im.info and (np.asarray(im.convert("RGB")) == picture).all()
         page.get_by_role("button", name="Try this portrait").click()
         says(page, r"Eileen Collins\.jpg, 512 × 512 pixels: coloured in")
         assert page.server.asked == loaded, page.server.asked[len(loaded):]
@@ -360,7 +365,8 @@ def test_hints(opened, hinted_weights, tmp_path):
         # both engines
         name, file = downloaded(page)
         assert name == "aunt in colour.png"
-        with Image.open(file) as im: picture = np.asarray(im.convert("RGB"))
+        with Image.open(file) as im: picture, note = np.asarray(im.convert("RGB")), im.info["xmp"].decode()
+        assert re.search('portrait_gan:Colorized="weights [0-9a-f]{12}, 3 hints"', note)
         expected = np.asarray(Colorizer.from_pretrained(hinted_weights).colorize(GRAY, hints=hints))
         same(picture, expected, 3, .999)
         # three ways to remove; undo brings back
@@ -404,6 +410,7 @@ def test_a_photo_of_twelve_megapixels(opened, tmp_path):
         name, file = downloaded(page)
         with Image.open(file) as im:
             assert (name, im.format, im.size, im.getexif().get(0x112)) == ("large in colour.jpg", "JPEG", (3000, 4000), None)
+            assert b'portrait_gan:Colorized="bundled weights"' in im.info["xmp"]
             small = np.asarray(im.resize((300, 400))).astype(int)
         upright = np.asarray(Image.fromarray(GRAY).resize((400, 300)).transpose(Image.Transpose.ROTATE_270)).astype(int)
         assert np.abs(small @ [.3, .59, .11] - upright).mean() < 4 and np.ptp(small, -1).mean() > 4

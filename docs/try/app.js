@@ -206,7 +206,7 @@ document.onpaste = event => openFiles(event.clipboardData.files);
 $("download").onclick = () => {
   $("download").disabled = true;
   say(`${described()}: making the file …`);
-  worker.postMessage({do: "save", type: $("format").value, ...state});
+  worker.postMessage({do: "save", type: $("format").value, mark: $("mark").checked, ...state});
 };
 $("keep").onclick = () => {
   const text = JSON.stringify({size: [photo.width, photo.height], hints: state.hints}, null, 1) + "\n";

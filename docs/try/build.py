@@ -13,6 +13,7 @@ import sys
 import tarfile
 import tempfile
 from base64 import b64encode
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from portrait_gan.generator import load_generator
 from portrait_gan.pretrained import find_weights
 
 HERE = Path(__file__).parent
-PAGE = "index.html", "style.css", "app.js", "worker.js", "lab.js", "pixels.js", "hints.js"
+PAGE = "index.html", "style.css", "app.js", "worker.js", "lab.js", "pixels.js", "hints.js", "mark.js"
 # pinned, and its content too: what npm delivers must be what was tried
 RUNTIME = "onnxruntime-web@1.30.0"
 SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
@@ -100,7 +101,11 @@ def network(out: Path, checkpoint: str | None) -> dict:  # what the page must kn
     L = np.random.default_rng(0).uniform(-1, 1, (2, config["in_channels"], 128, 96)).astype(np.float32)
     off = np.abs(OnnxGenerator(whole)(L) - OnnxGenerator(half)(L)).max()*config["ab_scale"]
     if not off < 1: raise ValueError(f"{weights}: weights of 16 bits change its colours by {off:.2g} units of a*b*")
-    return dict(planes=config["in_channels"], size=config["size"], ab_scale=config["ab_scale"], bytes=pack(half, out/"model.onnx.gz"))
+    called = "bundled weights" if checkpoint is None else f"weights {hashlib.sha256(weights.read_bytes()).hexdigest()[:12]}"
+    try: release = version("portrait-gan")
+    except PackageNotFoundError: release = ""  # a copy that was never installed
+    return dict(planes=config["in_channels"], size=config["size"], ab_scale=config["ab_scale"], bytes=pack(half, out/"model.onnx.gz"),
+                weights=called, version=release)
 
 
 def build(out: Path, checkpoint: str | None = None):

@@ -1,11 +1,12 @@
 // Everything that takes time, beside the page, so that the page never freezes: decode a photo, ask the network, join
 // its colours with the photo's own light, write the file. After loading, nothing here asks the network of computers.
 //
-// The page sends {do: "open", file}, {do: "color", hints, saturation, size} and {do: "save", type, ...}; this sends
+// The page sends {do: "open", file}, {do: "color", hints, saturation, size} and {do: "save", type, mark, ...}; this sends
 // {is: "loading" | "ready" | "opened" | "rows" | "colored" | "saved" | "failed", ...}.
 
 import * as ort from "./onnxruntime/ort.wasm.bundle.min.mjs";
 import {followHints, hintPlanes} from "./hints.js";
+import {marked} from "./mark.js";
 import {STRIDE, joinRows, prepareJoin, shrink} from "./pixels.js";
 
 const MAX_PIXELS = 50e6;  // a page has less memory than a program
@@ -93,6 +94,14 @@ async function eachStrip(put, stop = () => false) {
   return true;
 }
 
+/** Some browsers answer with noise when a page reads pixels: then 64 known ones come back changed. */
+function hidesPixels() {
+  const pen = new OffscreenCanvas(8, 8).getContext("2d", {willReadFrequently: true});
+  pen.fillStyle = "#123456";
+  pen.fillRect(0, 0, 8, 8);
+  return pen.getImageData(0, 0, 8, 8).data.some((v, i) => v !== [0x12, 0x34, 0x56, 255][i % 4]);
+}
+
 async function open({file}) {
   let picture;
   try { picture = await createImageBitmap(file, {imageOrientation: "from-image"}); }  // upright, as its EXIF says
@@ -107,6 +116,10 @@ async function open({file}) {
   context.fillRect(0, 0, width, height);
   context.drawImage(picture, 0, 0);
   picture.close();
+  if (hidesPixels()) {
+    throw new Error("this browser hides a photo's pixels from pages (protection against fingerprinting); "
+                    + "allow this page to read the canvas, or use another browser");
+  }
   photo = {width, height, rgba: context.getImageData(0, 0, width, height).data};
   size = told = joined = null;
   postMessage({is: "opened", width, height, picture: canvas.transferToImageBitmap()});
@@ -134,7 +147,9 @@ async function save(wish) {
   const canvas = new OffscreenCanvas(photo.width, photo.height), context = canvas.getContext("2d");
   await eachStrip((y, end) =>
     context.putImageData(new ImageData(joinRows(joined, wish.saturation, y, end), photo.width), 0, y));
-  postMessage({is: "saved", blob: await canvas.convertToBlob({type: wish.type, quality: .95})});
+  const blob = await canvas.convertToBlob({type: wish.type, quality: .95}), n = wish.hints.length;
+  const note = model.weights + (n ? `, ${n} hint${n > 1 ? "s" : ""}` : "");
+  postMessage({is: "saved", blob: wish.mark ? await marked(blob, `portrait_gan ${model.version}`.trim(), note) : blob});
 }
 
 // ---- One thing at a time, and of each kind only the newest ----
