@@ -307,7 +307,7 @@ def test_bundled_network_by_keyboard_alone(opened, tmp_path):
         same(picture, np.asarray(Colorizer.from_pretrained().colorize(GRAY, 256, 1.2)), 3, .999)
         assert 'portrait_gan:Colorized="bundled weights"' in note and re.search('xmp:CreatorTool="portrait_gan[ .\\w]*"', note)
         # unless it shall not
-        tab_to("checkbox", "Say in the file (XMP) that it was coloured")
+        tab_to("checkbox", "Note in the file that it was coloured")
         page.keyboard.press("Space")
         with Image.open(downloaded(page)[1]) as im: assert "xmp" not in im.info and (np.asarray(im.convert("RGB")) == picture).all()
         page.get_by_role("button", name="Try this portrait").click()
@@ -392,6 +392,12 @@ def test_hints(opened, hinted_weights, tmp_path):
         write_hints(tmp_path/"aunt.hints.json", [], (30, 36))
         page.locator("#file").set_input_files(tmp_path/"aunt.hints.json")
         says(page, "aunt.hints.json gives no hints: made for a photo of 30 × 36 pixels, this one has 300 × 360")
+        # what is black can have no colour; its hints are not another photo's
+        Image.fromarray(np.zeros_like(GRAY)).save(tmp_path/"night.png")
+        give(page, tmp_path/"night.png")
+        assert points.count() == 0 and undo.is_disabled()
+        page.get_by_role("button", name="Add a hint").click()
+        assert "it can have no colour" in page.locator("#which").inner_text() and palette.count() == 0
         assert page.server.asked == loaded, page.server.asked[len(loaded):]
 
 
@@ -432,7 +438,10 @@ def test_narrow_and_named(opened, tmp_path):
         page.mouse.click(*place(page, 100, 100, GRAY))
         page.get_by_label("pale red", exact=True).click()
         colored(page)
-        assert page.evaluate("() => document.documentElement.scrollWidth") <= 375
+        wide = page.evaluate("() => document.documentElement.scrollWidth")
+        assert wide <= 375
+        page.get_by_role("button", name="1:1").click()  # pixel for pixel, and scrolled within
+        assert page.locator("#stage").bounding_box()["width"] == 300 and page.evaluate("() => document.documentElement.scrollWidth") == wide
         small = page.locator("button:visible, select:visible, input:visible:not(.unseen)").evaluate_all(
             "all => all.map(x => [x.id || x.className, x.getBoundingClientRect()]).filter(([_, r]) => r.width < 24 || r.height < 24)")
         assert not small, small

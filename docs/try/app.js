@@ -16,6 +16,7 @@ let state = {hints: [], saturation: 1, size: 0};  // never changed in place, so 
 let past = [], future = [], gesture = null;
 let chosen = -1;  // which hint is selected
 let recent = [];  // colours, newest first
+let asked = 0;  // number of the last wish for colours: answers to earlier ones are late
 
 // ---- What is said ----
 
@@ -64,7 +65,7 @@ function refresh() {
 function color() {
   if (!model || !photo) return;
   $("stage").setAttribute("aria-busy", "true");
-  worker.postMessage({do: "color", ...state});
+  worker.postMessage({do: "color", id: ++asked, ...state});
 }
 
 // ---- What the worker tells ----
@@ -110,7 +111,8 @@ const heard = {
     look.getContext("2d").putImageData(strip, 0, 0);
     after.drawImage(look, 0, y, strip.width*step, strip.height*step);
   },
-  colored({seconds}) {
+  colored({id, seconds}) {
+    if (id !== asked) return;
     $("stage").setAttribute("aria-busy", "false");
     $("download").disabled = false;
     say(`${described()}: coloured in ${seconds.toFixed(1)} s`);
@@ -139,6 +141,7 @@ worker.onerror = () => heard.failed({doing: "load", why: "this browser lacks wha
 function open(file, name) {
   if (name.endsWith(".json")) return openHints(file, name);
   opening = {name, type: file.type ?? ""};
+  $("download").disabled = true;
   say(`${name}: opening …`);
   worker.postMessage({do: "open", file});
 }
@@ -226,7 +229,9 @@ $("zoom").onclick = () => {
   const whole = $("look").classList.toggle("whole");
   $("zoom").setAttribute("aria-pressed", whole);
   $("look").style.setProperty("--dpr", devicePixelRatio);
-  if (whole) $("view").tabIndex = 0; else $("view").removeAttribute("tabindex");  // arrows scroll it then
+  if (!whole) return $("view").removeAttribute("tabindex");
+  $("view").tabIndex = 0;  // arrows scroll it
+  $("view").scrollTo(($("stage").offsetWidth - $("view").clientWidth)/2, ($("stage").offsetHeight - $("view").clientHeight)/2);
 };
 
 $("saturation").oninput = ({target}) => commit({saturation: +target.value}, "saturation");
@@ -266,7 +271,7 @@ function addHint(place) {
   const standing = "#" + [r, g, b].map(v => v.toString(16).padStart(2, "0")).join("");
   chosen = state.hints.length;
   commit({hints: [...state.hints, {...place, color: recent[0] ?? standing}]});
-  $("points").children[chosen].focus();
+  $("points").children[chosen].focus({preventScroll: true});
 }
 
 function changeHint(i, change, name) {
@@ -371,14 +376,17 @@ function showChooser() {
   $("chooser").hidden = chosen < 0;
   if (chosen < 0) return;
   const hint = state.hints[chosen], L = lightnessAt(hint), current = shown(L, hint.color);
-  $("which").textContent = `Hint ${chosen + 1}, at ${hint.x}, ${hint.y}. Its light stays; colours it can have:`;
   const row = (from, [strength, chroma]) => HUES.slice(from, from + 6).map((hue, i) => {
     const angle = (from + i)*Math.PI/6;
-    return swatch(labToHex(L, ...fitGamut(L, chroma*Math.cos(angle), chroma*Math.sin(angle))), `${strength} ${hue}`, current);
+    return [labToHex(L, ...fitGamut(L, chroma*Math.cos(angle), chroma*Math.sin(angle))), `${strength} ${hue}`];
   });
-  const [pale, strong] = Object.entries(CHROMAS);
-  $("palette").replaceChildren(...row(0, pale), ...row(0, strong), ...row(6, pale), ...row(6, strong));
+  const [pale, strong] = Object.entries(CHROMAS), grey = labToHex(L, 0, 0);
+  const colors = [...row(0, pale), ...row(0, strong), ...row(6, pale), ...row(6, strong)];
+  const none = colors.every(([color]) => color === grey);
+  $("which").textContent = `Hint ${chosen + 1}, at ${hint.x}, ${hint.y}. `
+    + (none ? "This place is black or white: it can have no colour." : "Its light stays; colours it can have:");
+  $("palette").replaceChildren(...none ? [] : colors.map(([color, label]) => swatch(color, label, current)));
   const used = recent.map(color => swatch(shown(L, color), `used before: ${color}`, current, color));
-  $("recent").replaceChildren(swatch(labToHex(L, 0, 0), "grey", current), ...used);
+  $("recent").replaceChildren(...none ? [] : [swatch(grey, "grey", current), ...used]);
   $("color").value = hint.color;
 }

@@ -59,10 +59,11 @@ def pack(content: bytes, path: Path) -> int:  # bytes of the file
 
 def runtime(out: Path) -> int:  # bytes of what is loaded with progress
     "ONNX Runtime Web from npm; raises RuntimeError when it does not come, or is not what was pinned."
-    if not shutil.which("npm"): raise RuntimeError(f"npm is not installed; it brings {RUNTIME} (https://nodejs.org)")
+    npm = shutil.which("npm")
+    if not npm: raise RuntimeError(f"npm is not installed; it brings {RUNTIME} (https://nodejs.org)")
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(["npm", "pack", RUNTIME, "--silent"], cwd=folder, capture_output=True, text=True)
+        done = subprocess.run([npm, "pack", RUNTIME, "--silent"], cwd=folder, capture_output=True, text=True)
         if done.returncode: raise RuntimeError(f"npm did not give {RUNTIME}: {(done.stderr or done.stdout).strip()[-200:]}")
         package = next(Path(folder).glob("*.tgz"))
         if b64encode(hashlib.sha512(package.read_bytes()).digest()).decode() != SHA512:

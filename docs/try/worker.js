@@ -1,8 +1,8 @@
 // Everything that takes time, beside the page, so that the page never freezes: decode a photo, ask the network, join
 // its colours with the photo's own light, write the file. After loading, nothing here asks the network of computers.
 //
-// The page sends {do: "open", file}, {do: "color", hints, saturation, size} and {do: "save", type, mark, ...}; this sends
-// {is: "loading" | "ready" | "opened" | "rows" | "colored" | "saved" | "failed", ...}.
+// The page sends {do: "open", file}, {do: "color", id, hints, saturation, size} and {do: "save", type, mark, ...};
+// this sends {is: "loading" | "ready" | "opened" | "rows" | "colored" | "saved" | "failed", ...}.
 
 import * as ort from "./onnxruntime/ort.wasm.bundle.min.mjs";
 import {followHints, hintPlanes} from "./hints.js";
@@ -139,7 +139,7 @@ async function color(wish) {
     await pause();
     if (newer()) return;
   }
-  if (await eachStrip((y, end) => post(y, end, 1), newer)) postMessage({is: "colored", seconds});
+  if (await eachStrip((y, end) => post(y, end, 1), newer)) postMessage({is: "colored", id: wish.id, seconds});
 }
 
 async function save(wish) {
