@@ -127,8 +127,8 @@ def visit(playwright, sites):
 @pytest.fixture
 def opened(visit):
     @contextmanager
-    def run(site, **viewport):
-        with visit(site, **viewport) as page:
+    def run(site, path="/", **viewport):
+        with visit(site, path, **viewport) as page:
             says(page, "^Ready")
             yield page
             assert not page.errors, page.errors
@@ -431,10 +431,15 @@ def test_a_photo_of_twelve_megapixels(opened, tmp_path):
 
 
 def test_narrow_and_named(opened, tmp_path):
-    "At 375 pixels nothing is cut off, and everything that can be used has a name."
+    "At 375 pixels, in a folder of a larger site, nothing is cut off, and everything that can be used has a name; a photo is dropped."
     Image.fromarray(GRAY).save(path := tmp_path/"uncle.png")
-    with opened("hinted", width=375, height=800) as page:
-        give(page, path)
+    with opened(".", "/hinted/", width=375, height=800) as page:
+        page.evaluate("""data => {
+            const dropped = new DataTransfer();
+            dropped.items.add(new File([Uint8Array.from(atob(data), c => c.charCodeAt(0))], "uncle.png", {type: "image/png"}));
+            document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: dropped, bubbles: true, cancelable: true}));
+        }""", base64.b64encode(path.read_bytes()).decode())
+        says(page, r"uncle\.png, 300 × 360 pixels: coloured in")
         page.mouse.click(*place(page, 100, 100, GRAY))
         page.get_by_label("pale red", exact=True).click()
         colored(page)
