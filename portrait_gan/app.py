@@ -32,7 +32,7 @@ from .files import MAX_PIXELS, PhotoError, fetch
 from .folder import output_path
 from .hints import Hint, check_hints, hints_path, read_hints, write_hints
 from .photo import Photo, eight_bits, has_color, read_pages
-from .pixels import REACH, color_at, fit_gamut, join_lab, lightness, palette, shrink, unscale_L
+from .pixels import color_at, fit_gamut, join_lab, lightness, palette, shrink, unscale_L
 from .save import SUFFIXES, check_format, write_pages
 
 # %% ../nbs/28_app.ipynb #28-006
@@ -195,7 +195,7 @@ class Table(anywidget.AnyWidget):
         self.portraits, self.current, self.selected, self.recent, self.message = [], 0, None, [], ""
         self.size, self.saturation, self.format = colorizer.size, 1., None
         self._show("Choose a photo to begin.")
-        self.on_msg(lambda _, content, buffers: self.ask(buffers=buffers, **content))
+        self.on_msg(lambda _, content, buffers: self.ask(**content, **dict(buffers=buffers) if buffers else {}))
 
     def __repr__(self) -> str: return f"App({self.chosen!r})"
 
@@ -226,7 +226,7 @@ class Display(Table):
         if p:
             marks = [self._mark(h) for h in p.hints]
             view |= dict(name=p.name, width=p.size[0], height=p.size[1], current=self.current, hints=marks,
-                         undo=bool(p.past), redo=bool(p.future), **self._chosen())
+                         undo=bool(p.past), redo=bool(p.future), **self._offer())
         self.view = view
 
     def _place(self, x: float, y: float) -> tuple[float, np.ndarray, np.ndarray]:
@@ -242,14 +242,17 @@ class Display(Table):
         radius = min(self.portrait.size)/80 if hint.radius is None else hint.radius
         return dict(x=hint.x, y=hint.y, color=hint.color, radius=radius, shown=color_at(L_star, (a, b)), ab=[a, b])
 
-    def _chosen(self) -> dict:
+    def _offer(self) -> dict:
         "Which hint is chosen, and the colours that are offered for it."
         if self.selected is None: return dict(selected=None)
         p, hint = self.portrait, self.portrait.hints[self.selected]
         L_star, _, auto = self._place(hint.x, hint.y)
         recent = [dict(color=c, shown=color_at(L_star, Hint(0, 0, c).ab)) for c in self.recent]
         suggested = dict.fromkeys([color_at(L_star, auto), *suggest(p.ab[0], p.L[0, 0], L_star)])
-        return dict(selected=self.selected, reach=REACH, light=round(L_star), recent=recent, suggested=[*suggested])
+        colors, edges = palette(L_star)
+        self.palette = _file(colors, "PNG")
+        return dict(selected=self.selected, light=round(L_star), edges=[*map(int, edges)],
+                    recent=recent, suggested=[*suggested])
 
 # %% ../nbs/28_app.ipynb #28-w12
 def _formats() -> list[str]:
@@ -277,9 +280,6 @@ class Hinting(Display):
         with self.hold_sync():
             self.after, self.detail = _file(self.portrait.preview(self.saturation), "JPEG"), {}
             self._show(message)
-            if self.selected is None: return
-            hint = self.portrait.hints[self.selected]
-            self.palette = _file(palette(self._place(hint.x, hint.y)[0]), "PNG")
 
     def _hint(self, hints: list[Hint], selected: int | None, message: str, undoable: bool = True):
         if not (p := self.portrait): return
@@ -292,14 +292,14 @@ class Hinting(Display):
         self._draw(message)
 
     def _inside(self, x: float, y: float) -> dict:
-        return {k: min(max(round(v, 1), 0), most - .1) for k, v, most in zip("xy", (x, y), self.portrait.size, strict=True)}
+        W, H = self.portrait.size
+        return dict(x=min(max(round(x, 1), 0), W - .1), y=min(max(round(y, 1), 0), H - .1))
 
     def _do_add(self, x: float, y: float):
         if not (p := self.portrait): return
         where = self._inside(x, y)
-        L_star, ab, _ = self._place(**where)
-        hint = Hint(**where, color=color_at(L_star, ab))
-        self._hint([*p.hints, hint], len(p.hints), f"hint {len(p.hints) + 1} holds the colour that is there; choose another")
+        hints = [*p.hints, Hint(**where, color=color_at(*self._place(**where)[:2]))]
+        self._hint(hints, n := len(p.hints), f"hint {n + 1} holds the colour that is there; choose another")
 
     def _other(self, i: int, message: str, **values):
         "Another place, colour or radius for a hint; one that is gone meanwhile stays gone."

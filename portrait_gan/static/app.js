@@ -64,11 +64,11 @@ function build() {  // every element once, by name
   const tools = h("div", { className: "pg-tools", role: "toolbar", ariaLabel: "photo and hints" },
     button("undo", "↶ Undo", "Undo (Ctrl+Z)"), button("redo", "↷ Redo", "Redo (Ctrl+Y)"),
     button("restart", "Restart", "Remove all hints; undo brings them back"),
-    button("remove", "Remove hint", "Remove the chosen hint (Delete)"),
+    button("remove", "Remove", "Remove the chosen hint (Delete)"),
     h("span", { className: "pg-gap" }),
     button("out", "−", "Zoom out (−)"), button("in", "+", "Zoom in (+)"),
     button("fit", "Fit", "The whole photo (0)"), button("one", "1:1", "One pixel of the photo is one of the screen (1)"),
-    button("close", "Close photo", "Close this photo"));
+    button("close", "Close", "Close this photo"));
 
   const sheet = named("sheet", h("div", { className: "pg-sheet" },
     image("before", "pg-before"), image("after", "pg-after"), image("nearBefore", "pg-near"), image("nearAfter", "pg-near"),
@@ -100,7 +100,7 @@ function build() {  // every element once, by name
     named("links", h("div", { className: "pg-links" })));
 
   ui.work = h("div", { className: "pg-work" },
-    h("div", { className: "pg-photo" }, tools, frame, line, named("film", h("div", { className: "pg-film", role: "group", ariaLabel: "open photos" }))),
+    named("photo", h("div", { className: "pg-photo" }, tools, frame, line, named("film", h("div", { className: "pg-film", role: "group", ariaLabel: "open photos" })))),
     h("div", { className: "pg-side" }, hint, settings));
   ui.message = h("div", { className: "pg-message", role: "status" });
   // JupyterLab's own keys and menu stay away from what happens in here
@@ -133,7 +133,7 @@ function render({ model, el }) {
   }
 
   // ---- the line, zoom and pan
-  const fitting = () => Math.min(ui.frame.clientWidth / view.width, Math.max(240, Math.min(window.innerHeight * 0.75, 720)) / view.height);
+  const fitting = () => Math.min(ui.photo.clientWidth / view.width, Math.max(240, Math.min(window.innerHeight * 0.75, 720)) / view.height);
   const now = () => scale ?? fitting();
 
   function cut() {  // the line stands in what is seen of the photo; before left of it, after right
@@ -149,9 +149,10 @@ function render({ model, el }) {
 
   function layout() {
     if (!view.width) return;
-    if (!ui.frame.clientWidth) return marks();  // not seen yet
+    if (!ui.photo.clientWidth) return marks();  // not seen yet
     const fit = fitting();
     if (scale !== null && scale <= fit) scale = null;
+    ui.frame.style.width = ui.line.style.width = scale === null ? `${view.width * fit}px` : "";
     ui.stage.style.height = `${Math.round(view.height * fit)}px`;
     ui.stage.classList.toggle("pg-zoomed", scale !== null);
     ui.sheet.style.width = `${view.width * now()}px`;
@@ -290,8 +291,8 @@ function render({ model, el }) {
   function recolor(what) { if (chosen()) ask({ do: "color", i: view.selected, ...what }); }
 
   function dot(a, b) {
-    const reach = view.reach;
-    Object.assign(ui.dot.style, { left: `${50 + 50 * a / reach}%`, top: `${50 - 50 * b / reach}%` });
+    const [left, right, lower, upper] = view.edges;  // of pixels' centres
+    Object.assign(ui.dot.style, { left: `${100 * (a - left + 0.5) / (right - left + 1)}%`, top: `${100 * (upper - b + 0.5) / (upper - lower + 1)}%` });
   }
 
   function swatches(parent, colors) {  // [what is asked for, how it looks here]
@@ -306,11 +307,13 @@ function render({ model, el }) {
 
   function colors() {
     const hint = chosen();
-    ui.why.textContent = view.no_hints || (!view.width ? "" : hint ? `L* ${view.light}: these colours there are` :
+    ui.why.textContent = view.no_hints || (!view.width ? "" : hint ? `All colours of this lightness (L* ${view.light})` :
       "Click on the photo where you know a colour; or press Enter there, and move the cross with the arrow keys.");
     ui.choice.hidden = !hint;
     ui.hint.disabled = !able();
     if (!hint) return;
+    const [wide, high] = [view.edges[1] - view.edges[0] + 1, view.edges[3] - view.edges[2] + 1];
+    Object.assign(ui.palette.style, { width: `min(100%, ${Math.round(240 * Math.min(1, wide / high))}px)`, aspectRatio: `${wide} / ${high}` });
     dot(...hint.ab);
     ui.dot.style.background = hint.shown;
     ui.palette.ariaValueNow = Math.round(Math.hypot(...hint.ab));
@@ -327,8 +330,9 @@ function render({ model, el }) {
     if (down.button !== 0 || !chosen()) return;
     ui.palette.setPointerCapture(down.pointerId);
     const at = (e) => {
-      const box = ui.palette.getBoundingClientRect(), reach = view.reach;
-      return [clamp(2 * (e.clientX - box.left) / box.width - 1, -1, 1) * reach, clamp(1 - 2 * (e.clientY - box.top) / box.height, -1, 1) * reach];
+      const box = ui.palette.getBoundingClientRect(), [left, right, lower, upper] = view.edges;
+      return [left - 0.5 + clamp((e.clientX - box.left) / box.width, 0, 1) * (right - left + 1),
+        upper + 0.5 - clamp((e.clientY - box.top) / box.height, 0, 1) * (upper - lower + 1)];
     };
     const move = (e) => dot(...at(e));
     move(down);
@@ -342,7 +346,8 @@ function render({ model, el }) {
     else if (e.key === "Delete") remove(view.selected);
     else if (ARROWS[e.key]) {
       const [dx, dy] = ARROWS[e.key], step = e.shiftKey ? 1 : 5;
-      hint.ab = [clamp(hint.ab[0] + dx * step, -view.reach, view.reach), clamp(hint.ab[1] - dy * step, -view.reach, view.reach)];
+      const [left, right, lower, upper] = view.edges;
+      hint.ab = [clamp(hint.ab[0] + dx * step, left, right), clamp(hint.ab[1] - dy * step, lower, upper)];
       dot(...hint.ab);
       later("color", () => recolor({ ab: hint.ab }));
     } else return;
@@ -511,7 +516,7 @@ function render({ model, el }) {
     ui.root.classList.toggle("pg-busy", Boolean(view.busy));
     ui.door.hidden = !view.local;
     ui.limit.textContent = `or drop them here: up to ${view.limit / 1e6} MB each${view.local ? "; what is larger, open by its path or address" : ""}`;
-    fill(ui.sample, [["", ""], ...view.samples.map((s) => [s, s])]);
+    fill(ui.sample, [["", "choose …"], ...view.samples.map((s) => [s, s])]);
     fill(ui.weights, view.weights.map((s) => [s, s]));
     fill(ui.format, [["", "as it came"], ...view.formats.map((s) => [s, s])]);
     ui.weights.value = view.chosen; ui.format.value = view.format;
@@ -541,7 +546,7 @@ function render({ model, el }) {
   for (const [image, name] of [["before", "before"], ["after", "after"], ["colors", "palette"]]) picture(image, model.get(name));
   ui.before.addEventListener("load", layout);
   const watch = new ResizeObserver(layout);
-  watch.observe(ui.frame);
+  watch.observe(ui.photo);
   update();
 
   return () => {
