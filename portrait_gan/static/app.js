@@ -46,8 +46,8 @@ function reconcile(parent, count, make) {  // as many children as there are thin
 function build() {  // every element once, by name
   const ui = {};
   const named = (name, node) => (ui[name] = node);
-  const button = (name, text, label, more = {}) =>
-    named(name, h("button", { type: "button", className: "pg-button", textContent: text, title: label, ariaLabel: label, ...more }));
+  const button = (name, text, title, more = {}) =>
+    named(name, h("button", { type: "button", className: "pg-button", textContent: text, title, ...more }));
   const field = (text, control) => h("label", { className: "pg-field" }, h("span", { textContent: text }), control);
   const slider = (name, min, max, step) => named(name, h("input", { type: "range", min, max, step }));
   const image = (name, className) => named(name, h("img", { className, alt: "", draggable: false }));
@@ -66,7 +66,7 @@ function build() {  // every element once, by name
     button("restart", "Restart", "Remove all hints; undo brings them back"),
     button("remove", "Remove", "Remove the chosen hint (Delete)"),
     h("span", { className: "pg-gap" }),
-    button("out", "−", "Zoom out (−)"), button("in", "+", "Zoom in (+)"),
+    button("out", "−", "Zoom out (−)", { ariaLabel: "Zoom out" }), button("in", "+", "Zoom in (+)", { ariaLabel: "Zoom in" }),
     button("fit", "Fit", "The whole photo (0)"), button("one", "1:1", "One pixel of the photo is one of the screen (1)"),
     button("close", "Close", "Close this photo"));
 
