@@ -25,7 +25,7 @@ from skimage import data as skdata
 from skimage.color import rgb2lab
 
 from portrait_gan.hints import Hint, read_hints, write_hints
-from portrait_gan.pixels import fit_gamut
+from portrait_gan.pixels import color_ab, fit_gamut
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -49,7 +49,7 @@ def browser():
 @pytest.fixture
 def page(browser):
     page = browser.new_page(viewport=dict(width=1000, height=1200), accept_downloads=True)
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(600_000)
     yield page
     page.close()
 
@@ -103,8 +103,11 @@ def served(command, cwd, path="/", **env):
 def says(page, what): page.wait_for_function("what => new RegExp(what).test(document.querySelector('.pg-message')?.innerText)", arg=what)
 
 
+def button(page, name): return page.locator(".pg-app").get_by_role("button", name=name)
+
+
 def upload(page, *paths):
-    with page.expect_file_chooser() as chooser: page.get_by_role("button", name="Choose photos").click()
+    with page.expect_file_chooser() as chooser: button(page, "Choose photos").click()
     chooser.value.set_files(paths)
 
 
@@ -138,7 +141,7 @@ def downloads(page, click, count):
     return [(f.suggested_filename, f.path()) for f in found]
 
 
-def saved_files(page, count=1): return downloads(page, page.get_by_role("button", name="Download").click, count)
+def saved_files(page, count=1): return downloads(page, button(page, "Download").click, count)
 
 
 def walk(page, photos):
@@ -181,7 +184,7 @@ def hint_walk(page, photos):
     box = page.locator(".pg-palette").bounding_box()
     page.locator(".pg-palette").click(position=dict(x=box["width"]*.3, y=box["height"]*.2))
     says(page, "hint 1 is #")
-    page.get_by_role("button", name="Undo").click()
+    button(page, "Undo").click()
     says(page, "undone")
     (name, path), (beside, hints) = saved_files(page, 2)
     assert (name, beside) == ("granny in colour.png", "granny.hints.json")
@@ -205,7 +208,7 @@ def hint_walk(page, photos):
     assert marks(page).nth(1).get_attribute("aria-label").split(", radius")[0] == label.split(", radius")[0]
     marks(page).nth(1).click(button="right")
     says(page, "hint 2 removed")
-    page.get_by_role("button", name="Restart").click()
+    button(page, "Restart").click()
     says(page, "all hints removed")
     page.wait_for_function("document.querySelectorAll('.pg-mark').length == 0")
     assert page.locator("input.pg-line").input_value() == "20" and "20%" in page.locator(".pg-after").evaluate("x => x.style.clipPath")
@@ -271,7 +274,7 @@ def test_voila(page, photos):
         before = source(page)
         assert page.locator("text=No hints: bundled weights cannot follow any").count() == 1
         click(page, .5, .5)
-        assert page.get_by_label("colour", exact=True).is_hidden() and page.get_by_role("button", name="Undo").is_disabled()
+        assert page.get_by_label("colour", exact=True).is_hidden() and button(page, "Undo").is_disabled()
         # what is no photo is told, and the last photo stays
         upload(page, photos/"letter.png")
         says(page, r"letter\.png: not an image")
@@ -295,9 +298,9 @@ def test_voila(page, photos):
         assert page.locator("a.pg-file").count() == 0  # it was another photo's
         # the filmstrip
         assert page.locator(".pg-film button").count() == 4
-        page.get_by_role("button", name="photo 1 of 4: granny.png").click()
+        button(page, "photo 1 of 4: granny.png").click()
         says(page, r"granny\.png, 512 × 512")
-        page.get_by_role("button", name="Close").click()
+        button(page, "Close").click()
         says(page, "<b>aunt")
         assert page.locator(".pg-film button").count() == 3
 
@@ -309,7 +312,7 @@ def test_hints_in_voila(page, photos):
         # closer: pixels of the photo itself, and the way back
         upload(page, photos/"large.jpg")
         says(page, r"large\.jpg, 1500 × 1500")
-        page.get_by_role("button", name="1:1").click()
+        button(page, "1:1").click()
         page.wait_for_function("document.querySelectorAll('.pg-near:not([hidden])').length == 2")
         near = page.locator(".pg-near").first
         page.wait_for_function("x => x.naturalWidth > 300", arg=near.element_handle())
@@ -322,7 +325,7 @@ def test_hints_in_voila(page, photos):
         page.mouse.move(box["x"] + 200, box["y"] + 250, steps=4)
         page.mouse.up()
         assert stage.evaluate("x => x.scrollLeft") == pytest.approx(start + 100, abs=2) and marks(page).count() == 0  # panned, no hint
-        page.get_by_role("button", name="Fit").click()
+        button(page, "Fit").click()
         assert sheet.bounding_box()["width"] < 1000
         # photo and hints, dropped
         write_hints(photos/"granny.hints.json", [Hint(100, 100, "olive"), Hint(300, 300, "navy")], (512, 512))
@@ -362,7 +365,7 @@ def test_it_fits_the_screen_and_everything_has_a_name(page, photos, width):
 
 
 def test_jupyterlab(page, photos):
-    with served([sys.executable, "-m", *LAB], photos, "/lab/tree/hints.ipynb") as url:
+    with served([sys.executable, "-m", *LAB], photos, "/lab/tree/hints.ipynb", JUPYTERLAB_WORKSPACES_DIR=str(photos)) as url:
         page.goto(url, wait_until="domcontentloaded")
         run(page)
         hint_walk(page, photos)
@@ -390,7 +393,7 @@ def test_ipywidgets_7(page, photos):
     python = os.environ.get("PORTRAIT_GAN_IPYWIDGETS7")
     if not python: pytest.skip("PORTRAIT_GAN_IPYWIDGETS7 names no environment with ipywidgets 7")
     for name, way in ("app.ipynb", walk), ("hints.ipynb", hint_walk), ("hints.ipynb", keyboard_walk):
-        with served([python, "-m", *VOILA, name], photos) as url:
+        with served([python, "-m", *VOILA, "--enable_nbextensions=True", name], photos) as url:
             page.goto(url, wait_until="domcontentloaded")
             way(page, photos)
             assert page.locator("text=/ipywidgets 7/").count()
@@ -417,3 +420,33 @@ def test_gradio(page, photos, root):
         with Image.open(io.BytesIO(download.value.path().read_bytes())) as im: assert im.size == (512, 512)
         outside = [u for u in asked if not re.match(r"(https?://127\.0\.0\.1|data:|blob:)", u)]
         assert not outside, outside
+
+
+def test_gradio_with_hints(page, photos, root):
+    python = os.environ.get("PORTRAIT_GAN_DEMO") or (sys.executable if importlib.util.find_spec("gradio") else None)
+    if not python: pytest.skip("the extra demo (gradio) is not installed")
+    with served([python, str(root/"space/app.py")], photos, PORTRAIT_GAN_WEIGHTS=str(photos/"hinted")) as url:
+        page.goto(url, wait_until="domcontentloaded")
+        page.wait_for_selector("text=Click where you know a colour")
+        page.locator("input[type=file]").first.set_input_files(photos/"granny.png")
+        marked = page.locator("[data-testid=image] img, .image-container img, .image-frame img").last
+        marked.wait_for()
+        def becomes(act):
+            before = marked.get_attribute("src")
+            act()
+            page.wait_for_function("([e, b]) => e.isConnected && e.src != b && e.complete", arg=[marked.element_handle(), before])
+        def files():
+            page.get_by_role("button", name="Make the file").click()
+            link = page.wait_for_selector("a[download*='in colour'], a[href*='in%20colour'], a[href*='in colour']")
+            with page.expect_download() as download: link.click()
+            with Image.open(download.value.path()) as im: return rgb2lab(np.asarray(im)), page.locator("text=granny.hints").count()
+        box = marked.bounding_box()
+        becomes(lambda: marked.click(position=dict(x=box["width"]*.35, y=box["height"]*.8)))
+        lab, beside = files()
+        L, *ab = lab[int(.8*512), int(.35*512)]
+        assert np.abs(fit_gamut(L, color_ab((0x2e, 0x8b, 0x57))) - ab).max() < 5 and beside
+        becomes(lambda: page.get_by_role("button", name="Undo hint").click())
+        becomes(lambda: marked.click(position=dict(x=box["width"]*.35, y=box["height"]*.8)))
+        becomes(lambda: page.get_by_role("button", name="Clear hints").click())
+        lab, beside = files()
+        assert not beside and np.hypot(*(lab[int(.8*512), int(.35*512), 1:] - ab)) > 10
