@@ -49,7 +49,7 @@ def browser():
 @pytest.fixture
 def page(browser):
     page = browser.new_page(viewport=dict(width=1000, height=1200), accept_downloads=True)
-    page.set_default_timeout(600_000)
+    page.set_default_timeout(120_000)
     yield page
     page.close()
 
