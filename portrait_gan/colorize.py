@@ -68,18 +68,18 @@ class HintedPredictor(AbPredictor):
                              "leave them out, or use weights that take hints")
         check_hints(hints, width, height)
 
-    def _answer(self, x: np.ndarray, tta: bool) -> np.ndarray:
-        "a*b* for (N,1,h,w) in [-1,1], or (N,4,h,w) with hints; raises ValueError for what is no colour."
+    def answer(self, x: np.ndarray, tta: bool = False) -> np.ndarray:
+        "a*b* (N,2,h,w) for (N,1,h,w) in [-1,1], or (N,4,h,w) with hints; raises ValueError for what is no colour."
         with np.errstate(over="ignore"):
             ab = self._output(x)*self.ab_scale
             if tta: ab = (ab + self._output(x[..., ::-1].copy())[..., ::-1]*self.ab_scale)/2
         if (np.abs(ab) < 1e6).all(): return ab
         raise ValueError("the network's colours are not finite, or far beyond any colour: use other weights")
 
-    def _follow(self, L: np.ndarray, ab: np.ndarray, hints: list[Hint], W: int, H: int, tta: bool) -> np.ndarray:
-        "One photo's a*b* (2,h,w) once more, with hints, for its small L (h,w)."
+    def follow(self, L: np.ndarray, ab: np.ndarray, hints: list[Hint], W: int, H: int, tta: bool = False) -> np.ndarray:
+        "The answer `ab` (2,h,w) once more, with hints, for one photo of W × H pixels and its small L (h,w)."
         planes = hint_planes(hints, ab, L, W, H)/np.float32([self.ab_scale, self.ab_scale, 1])[:, None, None]
-        with_hints = self._answer(np.concatenate([L[None], planes])[None], tta)[0]
+        with_hints = self.answer(np.concatenate([L[None], planes])[None], tta)[0]
         return follow_hints(with_hints, L, hints, W, H)
 
 # %% ../nbs/11_colorize.ipynb #11-c14
@@ -99,9 +99,9 @@ class PhotoPredictor(HintedPredictor):
         L_star = planes[0] if len(planes) == 1 else np.concatenate(planes)  # a large photo is not copied
         L = shrink(L_star, self.size if size is None else size)
         H, W = L_star.shape[2:]
-        colors = self._answer(L, tta)
+        colors = self.answer(L, tta)
         for i, h in enumerate(hints):
-            if h: colors[i] = self._follow(L[i, 0], colors[i], h, W, H, tta)
+            if h: colors[i] = self.follow(L[i, 0], colors[i], h, W, H, tta)
         return L_star, colors
 
     def note(self, hints: list[Hint] | None = None) -> str:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TILE', 'STRIDE', 'lightness', 'padding', 'scale_L', 'unscale_L', 'working_size', 'shrink', 'join_lab', 'color_ab',
-           'fit_gamut']
+           'fit_gamut', 'color_at', 'palette']
 
 # %% ../nbs/03_pixels.ipynb #1a-s03
 import os
@@ -226,3 +226,22 @@ def fit_gamut(
     "A colour as `join_lab` will show it there."
     planes = [np.atleast_1d(np.float32(v)) for v in (L_star, *ab)]
     return np.array(ab)*(_fit_chroma(*planes)[0] if _outside(_lab_to_linear(*planes))[0] else 1)
+
+# %% ../nbs/03_pixels.ipynb #03-p02
+def color_at(
+    L_star: float,  # lightness in [0,100]
+    ab: Sequence[float],  # a*b*
+) -> str:  # "#rrggbb"
+    "A colour as `join_lab` will show it at a lightness."
+    return "#" + bytes(_lab_to_pixels(*np.float32([L_star, *ab]).reshape(3, 1, 1), 255)[0, 0].astype(np.uint8)).hex()
+
+def palette(
+    L_star: float,  # lightness in [0,100]
+) -> tuple[np.ndarray, tuple[int, int, int, int]]:  # (h,w,4) uint8; its left, right, lower and upper edge in a*b*
+    "All colours of a lightness, one for each unit of a*b*; transparent where sRGB has none, no larger than it must be."
+    a, b = np.meshgrid(np.arange(-108., 109), np.arange(108., -109, -1))  # no a*b* of sRGB is larger
+    planes = [np.float32(v) for v in (np.full_like(a, L_star), a, b)]
+    exists = ~_outside(_lab_to_linear(*planes)) | (np.hypot(a, b) <= 1)
+    rgba = np.dstack([_lab_to_pixels(*planes, 255), 255*exists]).astype(np.uint8)
+    (top, *_, bottom), (left, *_, right) = (np.flatnonzero(exists.any(axis)) for axis in (1, 0))
+    return rgba[top:bottom + 1, left:right + 1], (left - 108, right - 108, 108 - bottom, 108 - top)

@@ -1,15 +1,26 @@
 "Who may open what through the app, without a browser."
+import io
+import json
 import os
 import sys
+import types
 
+import numpy as np
 import pytest
 from PIL import Image
+from skimage.color import rgb2lab
 
 from portrait_gan import app as module
 from portrait_gan.app import App
+from portrait_gan.checkpoint import save_generator
+from portrait_gan.generator import load_generator, widen_stem
+from portrait_gan.pretrained import find_weights
 
 VOILA = dict(SERVER_SOFTWARE="voila/0.5.13", VOILA_REQUEST_URL="http://example.org/", VOILA_BASE_URL="/", VOILA_PREHEAT="False")
 LAB = dict(JPY_SESSION_NAME="app.ipynb")
+
+
+def from_browser(app, buffers=(), **content): app._handle_custom_msg(content, buffers)
 
 
 @pytest.fixture
@@ -32,29 +43,127 @@ def place(tmp_path, monkeypatch):
 @pytest.mark.parametrize("env", [VOILA, dict(VOILA_PREHEAT="True"), VOILA | LAB, {}], ids=["voila", "preheated", "voila from a lab", "unknown"])
 def test_served_to_others_it_takes_uploads_only(place, tmp_path, env):
     app, fetched = place(env)
+    app.view = app.view | dict(local=True, weights=["work/private"])  # what the browser is shown, a visitor may change
     for where in (str(tmp_path/"secret.png"), "secret.png", "~/secret.png", "http://169.254.169.254/latest/meta-data", "file:///etc/passwd"):
-        app.where.value = where  # the field is not shown, but a visitor may know how widgets talk
-    assert app.where not in app.children and app.portrait is None and fetched == []
-    assert list(app.weights.options) == ["bundled weights"]
-    app._on_upload(dict(new=({"name": "mine.png", "content": (tmp_path/"secret.png").read_bytes()},)))
+        from_browser(app, do="open", where=where)  # the field is not shown, but a visitor may know how widgets talk
+    from_browser(app, do="weights", name="work/private")
+    assert not app.local and app.portrait is None and fetched == []
+    assert list(app.weights) == ["bundled weights"] and app.chosen == "bundled weights"
+    from_browser(app, [(tmp_path/"secret.png").read_bytes()], do="upload", name="mine.png", part=0, parts=1)
     assert app.portrait.name == "mine.png"
 
 
 def test_its_owner_may_open_paths_and_addresses(place, tmp_path):
     app, fetched = place(LAB)
-    app.where.value = str(tmp_path/"secret.png")
-    assert app.where in app.children and app.portrait.name == "secret.png"
-    app.where.value = "https://example.org/x.png"
-    assert fetched == ["https://example.org/x.png"] and list(app.weights.options) == ["bundled weights", "work/private"]
+    from_browser(app, do="open", where=str(tmp_path/"secret.png"))
+    assert app.view["local"] and app.portrait.name == "secret.png"
+    from_browser(app, do="open", where="https://example.org/x.png")
+    assert fetched == ["https://example.org/x.png"] and list(app.weights) == ["bundled weights", "work/private"]
 
 
 def test_colab_is_its_owners(place, monkeypatch):
-    monkeypatch.setitem(sys.modules, "google.colab", object())
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
     app, _ = place({})
-    assert app.where in app.children
+    assert app.local
 
 
 @pytest.mark.parametrize("env, local", [(VOILA, True), (LAB, False)])
 def test_who_says_so_decides(place, env, local):
     app, _ = place(env, local=local)
-    assert (app.where in app.children) == local
+    assert app.local == app.view["local"] == local
+
+
+@pytest.fixture
+def app(place, tmp_path):
+    "The owner's app with weights that take hints, and a photo in colour bands of light on its table."
+    network = widen_stem(load_generator(find_weights()[0])[0], 4)
+    save_generator(network, tmp_path/"hinted", dict(ab_scale=110., size=64))
+    bands = np.repeat(np.uint8([[40, 90, 150, 220]]), 25, 1).repeat(80, 0)
+    Image.fromarray(bands).save(tmp_path/"granny.png")
+    app, _ = place(LAB, weights=str(tmp_path/"hinted"))
+    from_browser(app, do="open", where=str(tmp_path/"granny.png"))
+    return app
+
+
+def at(app, x, y):
+    "a*b* of the photo as it would be saved."
+    (_, data), *_ = app.result()[0]
+    with Image.open(io.BytesIO(data)) as im: return rgb2lab(np.asarray(im))[y, x, 1:]
+
+
+def test_a_hint_is_followed_moved_taken_back_and_kept(app, tmp_path):
+    before, plain = app.after, at(app, 60, 40)
+    from_browser(app, do="add", x=60, y=40)
+    assert np.abs(at(app, 60, 40) - plain).max() < 3 and app.view["selected"] == 0  # as it is, until somebody says more
+    from_browser(app, do="color", i=0, ab=[-30, 30])
+    assert np.abs(at(app, 60, 40) - (-30, 30)).max() < 3 and app.after != before
+    from_browser(app, do="radius", i=0, radius=4)
+    from_browser(app, do="move", i=0, x=500, y=-7)
+    (hint,) = app.portrait.hints
+    assert (hint.x, hint.y, hint.radius) == (99.9, 0, 4)
+    files, note = app.result()
+    assert [name for name, _ in files] == ["granny in colour.png", "granny.hints.json"] and note == ""
+    for _ in range(5): from_browser(app, do="undo")  # one more than there are
+    assert app.portrait.hints == [] and app.after == before and not app.view["undo"]
+    for _ in range(5): from_browser(app, do="redo")
+    assert app.portrait.hints == [hint]
+    from_browser(app, do="restart")
+    assert app.portrait.hints == [] and app.view["undo"]
+    # beside the photo, they are found again
+    (tmp_path/"granny.hints.json").write_bytes(files[1][1])
+    from_browser(app, do="open", where=str(tmp_path/"granny.png"))
+    assert app.portrait.hints == [hint] and len(app.photos) == 2
+    # a hint on one photo is none of the other's
+    from_browser(app, do="show", i=0)
+    assert app.portrait.hints == [] and app.view["undo"]
+
+
+def test_what_the_palette_offers_exists_there(app):
+    for x, L_star in ((10, 16.), (90, 87.6)):
+        from_browser(app, do="add", x=x, y=40)
+        assert app.view["light"] == pytest.approx(L_star, abs=2)
+        with Image.open(io.BytesIO(app.palette)) as im: colors = np.asarray(im)
+        offered = rgb2lab(colors[..., :3])[colors[..., 3] > 0]
+        assert len(offered) > 100 and np.abs(offered[:, 0] - app.view["light"]).max() < 2.5
+        for c in app.view["suggested"] + [r["shown"] for r in app.view["recent"]]:
+            assert abs(rgb2lab(np.uint8([[[*bytes.fromhex(c[1:])]]]))[0, 0, 0] - app.view["light"]) < 2.5
+        from_browser(app, do="color", i=app.view["selected"], color="red")
+    assert app.recent == ["red"]
+
+
+def test_a_mishap_is_one_line_and_changes_nothing(app, tmp_path):
+    from_browser(app, do="add", x=60, y=40)
+    kept = app.portrait.hints, app.after
+    wide = json.dumps(dict(size=[9, 9], hints=[dict(x=1, y=1, color="red")])).encode()
+    for message, buffers, what in (
+            ("no such file", [], dict(do="open", where=str(tmp_path/"nowhere.png"))),
+            ("write #rrggbb or a CSS name", [], dict(do="color", i=0, color="no colour")),
+            ("cannot be written", [], dict(do="format", value="exe")),
+            ("granny.hints.json was made for a photo of 9 × 9", [wide], dict(do="upload", name="granny.hints.json", part=0, parts=1)),
+            ("aunt.hints.json: open the photo that it belongs to", [wide], dict(do="upload", name="aunt.hints.json", part=0, parts=1)),
+            ("letter.txt: not an image", [b"Dear reader"], dict(do="upload", name="letter.txt", part=0, parts=1))):
+        from_browser(app, buffers, **what)
+        assert message in app.message and app.view["failed"] and not app.view["busy"]
+    for what in (dict(do="remove", i=7), dict(do="move", i=7, x=1, y=1), dict(do="select", i=7), dict(do="show", i=7)): from_browser(app, **what)
+    assert (app.portrait.hints, app.after) == kept
+    monstrous = [b"x"*10**6]
+    for part in range(202): from_browser(app, monstrous, do="upload", name="big.png", part=part, parts=500)
+    assert "more than 200 MB" in app.message and len(app._coming) < 210e6
+
+
+def test_weights_without_hints_say_so(app):
+    from_browser(app, do="add", x=60, y=40)
+    from_browser(app, do="weights", name="bundled weights")
+    assert app.view["no_hints"].startswith("No hints: bundled weights") and len(app.result()[0]) == 1
+    after = app.after
+    for what in (dict(do="add", x=1, y=1), dict(do="color", i=0, color="red"), dict(do="remove", i=0), dict(do="undo")): from_browser(app, **what)
+    assert len(app.portrait.hints) == 1 and app.after == after
+
+
+def test_a_closer_look_is_the_photo_itself(app):
+    from_browser(app, do="detail", box=[-50, 10, 70, 400])
+    assert app.detail["box"] == [0, 10, 70, 80]
+    with Image.open(io.BytesIO(app.detail["after"])) as im: near = np.asarray(im).astype(int)
+    (_, data), = app.result()[0]
+    with Image.open(io.BytesIO(data)) as im: whole = np.asarray(im).astype(int)
+    assert near.shape == (70, 70, 3) and np.abs(near - whole[10:80, :70]).mean() < 3

@@ -15,19 +15,26 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from PIL import Image
 from skimage import data as skdata
+from skimage.color import rgb2lab
+
+from portrait_gan.hints import Hint, read_hints, write_hints
+from portrait_gan.pixels import color_ab, fit_gamut
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync",
         "--no-first-run"]
 pytestmark = [pytest.mark.skipif(not CHROMIUM, reason="no Chromium here"),
               pytest.mark.skipif(not importlib.util.find_spec("playwright"), reason="playwright is not installed")]
-CELL = "import ipywidgets\nfrom portrait_gan.app import App\nprint('ipywidgets', ipywidgets.__version__)\nApp()"
+VOILA = ["voila", "--no-browser", "--port={port}", "--Voila.ip=127.0.0.1"]
+LAB = ["jupyterlab", "--no-browser", "--allow-root", "--port={port}", "--IdentityProvider.token=", "--ServerApp.ip=127.0.0.1",
+       "--LabApp.expose_app_in_browser=True"]
 
 
 @pytest.fixture(scope="module")
@@ -42,21 +49,31 @@ def browser():
 @pytest.fixture
 def page(browser):
     page = browser.new_page(viewport=dict(width=1000, height=1200), accept_downloads=True)
-    page.set_default_timeout(600_000)
+    page.set_default_timeout(120_000)
     yield page
     page.close()
 
 
+def notebook(weights=""):
+    source = f"import ipywidgets\nfrom portrait_gan.app import App\nprint('ipywidgets', ipywidgets.__version__)\nApp({weights})"
+    return json.dumps(dict(
+        cells=[dict(cell_type="code", id="a", metadata={}, execution_count=None, outputs=[], source=source)], nbformat=4, nbformat_minor=5,
+        metadata=dict(kernelspec=dict(display_name="python3", language="python", name="python3"))))
+
+
 @pytest.fixture
 def photos(tmp_path):
-    "What is uploaded: a grey photo, sixteen bits, a letter, one with an unfriendly name."
+    "What is uploaded: a grey photo, a large one, a letter, one with an unfriendly name; weights that take hints; the app without and with these."
+    from portrait_gan.checkpoint import save_generator
+    from portrait_gan.generator import load_generator, widen_stem
+    from portrait_gan.pretrained import find_weights
     gray = np.asarray(Image.fromarray(skdata.astronaut()).convert("L"))
     for name in ("granny.png", "<b>aunt & uncle</b>.png"): Image.fromarray(gray).save(tmp_path/name.replace("/", "_"))
     (tmp_path/"letter.png").write_text("Dear reader")
     Image.fromarray(gray).resize((1500, 1500)).save(tmp_path/"large.jpg")
-    (tmp_path/"app.ipynb").write_text(json.dumps(dict(
-        cells=[dict(cell_type="code", id="a", metadata={}, execution_count=None, outputs=[], source=CELL)], nbformat=4, nbformat_minor=5,
-        metadata=dict(kernelspec=dict(display_name="python3", language="python", name="python3")))))
+    save_generator(widen_stem(load_generator(find_weights()[0])[0], 4), tmp_path/"hinted", dict(ab_scale=110., size=128))
+    (tmp_path/"app.ipynb").write_text(notebook())
+    (tmp_path/"hints.ipynb").write_text(notebook("'hinted'"))
     return tmp_path
 
 
@@ -86,31 +103,45 @@ def served(command, cwd, path="/", **env):
 def says(page, what): page.wait_for_function("what => new RegExp(what).test(document.querySelector('.pg-message')?.innerText)", arg=what)
 
 
-def upload(page, path):
-    with page.expect_file_chooser() as chooser: page.click("button.widget-upload, .jupyter-widgets.widget-upload")
-    chooser.value.set_files(path)
+def button(page, name): return page.locator(".pg-app").get_by_role("button", name=name)
+
+
+def upload(page, *paths):
+    with page.expect_file_chooser() as chooser: button(page, "Choose photos").click()
+    chooser.value.set_files(paths)
+
+
+def source(page): return page.locator(".pg-after").get_attribute("src")
+
+
+def redrawn(page, before): page.wait_for_function("b => document.querySelector('.pg-after').src != b", arg=before)
 
 
 def slide(page, label, steps):
-    "Move an ipywidgets slider with the keyboard, step by step: while the app works it is off, and a key is lost."
-    slider, after = page.locator(f".widget-hslider:has-text('{label}')"), page.locator(".pg-after")
+    "Move a slider with the keyboard, step by step."
     for _ in range(abs(steps)):
-        slider.locator(".noUi-target:not([disabled]), .ui-slider:not(.ui-slider-disabled)").wait_for()
-        before = after.get_attribute("src")
-        slider.locator(".noUi-handle, .ui-slider-handle").first.press("ArrowRight" if steps > 0 else "ArrowLeft")
+        before = source(page)
+        page.get_by_label(label).press("ArrowRight" if steps > 0 else "ArrowLeft")
         redrawn(page, before)
         says(page, "granny")
 
 
-def redrawn(page, before):
-    page.wait_for_function("b => document.querySelector('.pg-after') && document.querySelector('.pg-after').src != b", arg=before)
+def downloads(page, click, count):
+    "What a click brings home."
+    found = []
+    def take(download): found.append(download)
+    page.on("download", take)
+    click()
+    says(page, "the file is ready")
+    for _ in range(300):
+        if len(found) == count: break
+        page.wait_for_timeout(100)
+    page.remove_listener("download", take)
+    assert len(found) == count == page.locator("a.pg-file").count()
+    return [(f.suggested_filename, f.path()) for f in found]
 
 
-def saved_file(page):
-    page.get_by_role("button", name="Make the file").click()
-    page.wait_for_selector("a.pg-file")
-    with page.expect_download() as download: page.click("a.pg-file")
-    return download.value.suggested_filename, download.value.path()
+def saved_files(page, count=1): return downloads(page, button(page, "Download").click, count)
 
 
 def walk(page, photos):
@@ -123,48 +154,221 @@ def walk(page, photos):
     page.locator("input.pg-line").evaluate("x => { x.value = 20; x.dispatchEvent(new Event('input', {bubbles: true})) }")
     assert "20%" in after.evaluate("x => x.style.clipPath")
     for label, steps in (("saturation", 2), ("working size", -2)): slide(page, label, steps)
-    name, path = saved_file(page)
+    (name, path), = saved_files(page)
     with Image.open(path) as im: assert (name, im.size, im.mode) == ("granny in colour.png", (512, 512), "RGB")
 
 
+def marks(page): return page.locator(".pg-mark")
+
+
+def click(page, x, y, **options):
+    "On the photo, at shares of its sides."
+    box = page.locator(".pg-sheet").bounding_box()
+    page.locator(".pg-sheet").click(position=dict(x=x*box["width"], y=y*box["height"]), **options)
+
+
+def hint_walk(page, photos):
+    "Photo, click, colour, undo, file; drag, wheel, right click, restart; the line stays where it was."
+    says(page, "Choose a photo")
+    upload(page, photos/"granny.png")
+    says(page, r"granny\.png, 512 × 512")
+    page.locator("input.pg-line").evaluate("x => { x.value = 20; x.dispatchEvent(new Event('input', {bubbles: true})) }")
+    plain = source(page)
+    click(page, .35, .8)
+    says(page, "hint 1 holds the colour")
+    page.get_by_label("colour", exact=True).fill("seagreen")
+    page.get_by_label("colour", exact=True).press("Enter")
+    says(page, "hint 1 is seagreen")
+    colored = source(page)
+    assert colored != plain
+    box = page.locator(".pg-palette").bounding_box()
+    page.locator(".pg-palette").click(position=dict(x=box["width"]*.3, y=box["height"]*.2))
+    says(page, "hint 1 is #")
+    button(page, "Undo").click()
+    says(page, "undone")
+    (name, path), (beside, hints) = saved_files(page, 2)
+    assert (name, beside) == ("granny in colour.png", "granny.hints.json")
+    (hint,) = read_hints(hints, (512, 512))
+    assert (hint.color, round(hint.x/512, 2), round(hint.y/512, 2)) == ("seagreen", .35, .8)
+    with Image.open(path) as im: L, *ab = rgb2lab(np.asarray(im))[round(hint.y), round(hint.x)]
+    assert np.abs(fit_gamut(L, hint.ab) - ab).max() < 5  # light differs a little from the copy's, and so does the gamut
+    # another, dragged, widened, removed
+    click(page, .8, .1)
+    says(page, "hint 2 holds")
+    box = marks(page).nth(1).bounding_box()
+    page.mouse.move(box["x"] + 9, box["y"] + 9)
+    page.mouse.down()
+    page.mouse.move(box["x"] - 40, box["y"] + 60, steps=4)
+    page.mouse.up()
+    says(page, "hint 2 moved")
+    label = marks(page).nth(1).get_attribute("aria-label")
+    page.mouse.move(box["x"] - 40, box["y"] + 60)
+    page.mouse.wheel(0, -100)
+    says(page, "hint 2 has a radius of 7")
+    assert marks(page).nth(1).get_attribute("aria-label").split(", radius")[0] == label.split(", radius")[0]
+    marks(page).nth(1).click(button="right")
+    says(page, "hint 2 removed")
+    button(page, "Restart").click()
+    says(page, "all hints removed")
+    page.wait_for_function("document.querySelectorAll('.pg-mark').length == 0")
+    assert page.locator("input.pg-line").input_value() == "20" and "20%" in page.locator(".pg-after").evaluate("x => x.style.clipPath")
+
+
+def keyboard_walk(page, photos):
+    "The same with no mouse: every step by Tab, arrows, Enter and Ctrl+Z."
+    says(page, "Choose a photo")
+    page.keyboard.press("Tab")
+    def reach(name):
+        for _ in range(60):
+            is_called = "(e => e == document.body ? '' : e.ariaLabel || e.innerText || e.labels?.[0]?.innerText || '')(document.activeElement)"
+            if name in page.evaluate(is_called): return
+            page.keyboard.press("Tab")
+        raise AssertionError(f"{name}: no way there by Tab")
+    reach("Choose photos")
+    with page.expect_file_chooser() as chooser: page.keyboard.press("Enter")
+    chooser.value.set_files(photos/"granny.png")
+    says(page, r"granny\.png, 512 × 512")
+    reach("Arrow keys move a cross")
+    for _ in range(9): page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    says(page, "hint 1 holds the colour")
+    reach("colour: left green")  # the palette comes to the keyboard
+    before = source(page)
+    for _ in range(4): page.keyboard.press("ArrowRight")
+    says(page, "hint 1 is #")
+    assert source(page) != before
+    page.keyboard.press("Escape")
+    reach("Arrow keys move a cross")
+    reach("hint 1 of 1")
+    for key, answer in (("ArrowLeft", "hint 1 moved"), ("]", "hint 1 has a radius"), ("Delete", "hint 1 removed")):
+        page.keyboard.press(key)
+        says(page, answer)
+    assert marks(page).count() == 0
+    page.keyboard.press("Control+z")
+    says(page, "undone")
+    page.wait_for_function("document.querySelectorAll('.pg-mark').length == 1")
+    reach("the line between before and after")
+    page.keyboard.press("ArrowRight")
+    assert "51%" in page.locator(".pg-after").evaluate("x => x.style.clipPath")
+    reach("Download")
+    files = downloads(page, lambda: page.keyboard.press("Enter"), 2)
+    assert [name for name, _ in files] == ["granny in colour.png", "granny.hints.json"]
+
+
+def run(page):
+    "All cells of a notebook that JupyterLab shows."
+    page.wait_for_function("window.jupyterapp !== undefined")
+    page.evaluate("""async () => {
+        const app = window.jupyterapp; await app.restored;
+        let w = app.shell.currentWidget;
+        for (let i = 0; i < 100 && !(w && w.context); i++) { await new Promise(r => setTimeout(r, 200)); w = app.shell.currentWidget }
+        await w.context.ready; await w.sessionContext.ready; await w.revealed;
+        app.commands.execute('notebook:run-all-cells') }""")
+
+
 def test_voila(page, photos):
-    with served([sys.executable, "-m", "voila", "app.ipynb", "--no-browser", "--port={port}", "--Voila.ip=127.0.0.1"], photos) as url:
+    with served([sys.executable, "-m", *VOILA, "app.ipynb"], photos) as url:
         page.goto(url, wait_until="domcontentloaded")
         walk(page, photos)
+        # the bundled weights take no hints, and a line says so
+        before = source(page)
+        assert page.locator("text=No hints: bundled weights cannot follow any").count() == 1
+        click(page, .5, .5)
+        assert page.get_by_label("colour", exact=True).is_hidden() and button(page, "Undo").is_disabled()
         # what is no photo is told, and the last photo stays
-        before = page.locator(".pg-after").get_attribute("src")
         upload(page, photos/"letter.png")
         says(page, r"letter\.png: not an image")
-        assert page.locator(".pg-after").get_attribute("src") == before
+        assert source(page) == before and marks(page).count() == 0
         # a name is text
         upload(page, next(photos.glob("<b>*")))
         says(page, "<b>aunt & uncle<.*, 512 × 512")
-        assert page.locator(".pg-message b").count() == 0
+        assert page.locator(".pg-app b").count() == 0
         # Voila may serve it to anybody: what lies on this machine stays closed
-        assert page.get_by_placeholder("a path, or https://…").count() == 0
+        assert page.get_by_placeholder("a path, or https://…").is_hidden()
         upload(page, photos/"large.jpg")
         says(page, r"large\.jpg, 1500 × 1500")
-        name, path = saved_file(page)
+        (name, path), = saved_files(page)
         with Image.open(path) as im: assert (name, im.format, im.size) == ("large in colour.jpg", "JPEG", (1500, 1500))
+        page.get_by_label("format").select_option("png")
+        (name, path), = saved_files(page)
+        with Image.open(path) as im: assert (name, im.format) == ("large in colour.png", "PNG")
         # the samples
-        page.locator("select").first.select_option("the camera man")
+        page.get_by_label("or a sample").select_option("the camera man")
         says(page, "the camera man.png, 512 × 512")
         assert page.locator("a.pg-file").count() == 0  # it was another photo's
+        # the filmstrip
+        assert page.locator(".pg-film button").count() == 4
+        button(page, "photo 1 of 4: granny.png").click()
+        says(page, r"granny\.png, 512 × 512")
+        button(page, "Close").click()
+        says(page, "<b>aunt.*, 512 × 512")
+        assert page.locator(".pg-film button").count() == 3
+
+
+def test_hints_in_voila(page, photos):
+    with served([sys.executable, "-m", *VOILA, "hints.ipynb"], photos) as url:
+        page.goto(url, wait_until="domcontentloaded")
+        hint_walk(page, photos)
+        # closer: pixels of the photo itself, and the way back
+        upload(page, photos/"large.jpg")
+        says(page, r"large\.jpg, 1500 × 1500")
+        button(page, "1:1").click()
+        page.wait_for_function("document.querySelectorAll('.pg-near:not([hidden])').length == 2")
+        near = page.locator(".pg-near").first
+        page.wait_for_function("x => x.naturalWidth > 300", arg=near.element_handle())
+        assert abs(near.evaluate("x => x.naturalWidth") - near.bounding_box()["width"]) < 2
+        sheet, stage = page.locator(".pg-sheet"), page.locator(".pg-stage")
+        assert sheet.bounding_box()["width"] == pytest.approx(1500, abs=1)
+        start, box = stage.evaluate("x => x.scrollLeft"), stage.bounding_box()
+        page.mouse.move(box["x"] + 300, box["y"] + 300)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 200, box["y"] + 250, steps=4)
+        page.mouse.up()
+        assert stage.evaluate("x => x.scrollLeft") == pytest.approx(start + 100, abs=2) and marks(page).count() == 0  # panned, no hint
+        button(page, "Fit").click()
+        assert sheet.bounding_box()["width"] < 1000
+        # photo and hints, dropped
+        write_hints(photos/"granny.hints.json", [Hint(100, 100, "olive"), Hint(300, 300, "navy")], (512, 512))
+        page.evaluate("""files => {
+            const data = new DataTransfer();
+            for (const [name, text] of files) data.items.add(new File([Uint8Array.from(atob(text), c => c.charCodeAt(0))], name));
+            document.querySelector('.pg-stage').dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true})) }""",
+            [[n, b64encode((photos/n).read_bytes()).decode()] for n in ("granny.hints.json", "granny.png")])
+        says(page, "2 hints from granny.hints.json")
+        assert marks(page).count() == 2
+
+
+def test_keyboard_only(page, photos):
+    with served([sys.executable, "-m", *VOILA, "hints.ipynb"], photos) as url:
+        page.goto(url, wait_until="domcontentloaded")
+        keyboard_walk(page, photos)
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_it_fits_the_screen_and_everything_has_a_name(page, photos, width):
+    page.set_viewport_size(dict(width=width, height=800))
+    with served([sys.executable, "-m", *VOILA, "hints.ipynb"], photos) as url:
+        page.goto(url, wait_until="domcontentloaded")
+        says(page, "Choose a photo")
+        upload(page, photos/"granny.png", photos/"large.jpg")
+        says(page, r"large\.jpg, 1500 × 1500")
+        click(page, .3, .7)
+        says(page, "hint 1 holds")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        beyond = "[...document.querySelectorAll('.pg-app *')].filter(e => e.checkVisibility() && e.getBoundingClientRect().right > innerWidth)"
+        assert page.evaluate(beyond + ".map(e => e.className)") == []
+        nameless = """[...document.querySelectorAll('.pg-app :is(button, input, select, [tabindex="0"])')]
+            .filter(e => e.tabIndex >= 0 && !(e.ariaLabel || e.innerText?.trim() && e.tagName == 'BUTTON' || e.labels?.[0]?.innerText.trim()))"""
+        assert page.evaluate(nameless + ".map(e => e.outerHTML)") == []
+        small = "[...document.querySelectorAll('.pg-app button')].filter(e => e.checkVisibility() && e.getBoundingClientRect().height < 18)"
+        assert page.evaluate(small + ".length") == 0
 
 
 def test_jupyterlab(page, photos):
-    lab = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port={port}", "--IdentityProvider.token=",
-           "--ServerApp.ip=127.0.0.1", "--LabApp.expose_app_in_browser=True"]
-    with served(lab, photos, "/lab/tree/app.ipynb") as url:
+    with served([sys.executable, "-m", *LAB], photos, "/lab/tree/hints.ipynb", JUPYTERLAB_WORKSPACES_DIR=str(photos)) as url:
         page.goto(url, wait_until="domcontentloaded")
-        page.wait_for_function("window.jupyterapp !== undefined")
-        page.evaluate("""async () => {
-            const app = window.jupyterapp; await app.restored;
-            let w = app.shell.currentWidget;
-            for (let i = 0; i < 100 && !(w && w.context); i++) { await new Promise(r => setTimeout(r, 200)); w = app.shell.currentWidget }
-            await w.context.ready; await w.sessionContext.ready; await w.revealed;
-            app.commands.execute('notebook:run-all-cells') }""")
-        walk(page, photos)
+        run(page)
+        hint_walk(page, photos)
         # by path, by address, and neither
         field = page.get_by_placeholder("a path, or https://…")
         for where, answer in ((str(photos/"large.jpg"), r"large\.jpg, 1500 × 1500"), ("/nowhere.jpg", "no such file"),
@@ -172,15 +376,27 @@ def test_jupyterlab(page, photos):
             field.fill(where)
             field.press("Enter")
             says(page, answer)
+        # more than a websocket's message may hold
+        noise = np.random.default_rng(0).integers(0, 65536, (2600, 2600), np.uint16)
+        Image.fromarray(noise).save(photos/"heavy.png")
+        assert (photos/"heavy.png").stat().st_size > 12e6
+        upload(page, photos/"heavy.png")
+        says(page, r"heavy\.png, 2600 × 2600")
+        # keys are the app's, not the notebook's: "a" and "d d" would add and delete cells
+        cells = page.locator(".jp-Notebook .jp-Cell").count()
+        page.locator(".pg-stage").focus()
+        for key in "abddxz1+-0": page.keyboard.press(key)
+        assert page.locator(".jp-Notebook .jp-Cell").count() == cells and page.locator(".pg-app").is_visible()
 
 
 def test_ipywidgets_7(page, photos):
     python = os.environ.get("PORTRAIT_GAN_IPYWIDGETS7")
     if not python: pytest.skip("PORTRAIT_GAN_IPYWIDGETS7 names no environment with ipywidgets 7")
-    with served([python, "-m", "voila", "app.ipynb", "--no-browser", "--port={port}", "--Voila.ip=127.0.0.1"], photos) as url:
-        page.goto(url, wait_until="domcontentloaded")
-        walk(page, photos)
-        assert page.locator("text=/ipywidgets 7/").count()
+    for name, way in ("app.ipynb", walk), ("hints.ipynb", hint_walk), ("hints.ipynb", keyboard_walk):
+        with served([python, "-m", *VOILA, "--enable_nbextensions=True", name], photos) as url:
+            page.goto(url, wait_until="domcontentloaded")
+            way(page, photos)
+            assert page.locator("text=/ipywidgets 7/").count()
 
 
 def test_gradio(page, photos, root):
@@ -204,3 +420,33 @@ def test_gradio(page, photos, root):
         with Image.open(io.BytesIO(download.value.path().read_bytes())) as im: assert im.size == (512, 512)
         outside = [u for u in asked if not re.match(r"(https?://127\.0\.0\.1|data:|blob:)", u)]
         assert not outside, outside
+
+
+def test_gradio_with_hints(page, photos, root):
+    python = os.environ.get("PORTRAIT_GAN_DEMO") or (sys.executable if importlib.util.find_spec("gradio") else None)
+    if not python: pytest.skip("the extra demo (gradio) is not installed")
+    with served([python, str(root/"space/app.py")], photos, PORTRAIT_GAN_WEIGHTS=str(photos/"hinted")) as url:
+        page.goto(url, wait_until="domcontentloaded")
+        page.wait_for_selector("text=Click where you know a colour")
+        page.locator("input[type=file]").first.set_input_files(photos/"granny.png")
+        marked = page.locator("[data-testid=image] img, .image-container img, .image-frame img").last
+        marked.wait_for()
+        def becomes(act):
+            before = marked.get_attribute("src")
+            act()
+            page.wait_for_function("([e, b]) => e.isConnected && e.src != b && e.complete", arg=[marked.element_handle(), before])
+        def files():
+            page.get_by_role("button", name="Make the file").click()
+            link = page.wait_for_selector("a[download*='in colour'], a[href*='in%20colour'], a[href*='in colour']")
+            with page.expect_download() as download: link.click()
+            with Image.open(download.value.path()) as im: return rgb2lab(np.asarray(im)), page.locator("text=granny.hints").count()
+        box = marked.bounding_box()
+        becomes(lambda: marked.click(position=dict(x=box["width"]*.35, y=box["height"]*.8)))
+        lab, beside = files()
+        L, *ab = lab[int(.8*512), int(.35*512)]
+        assert np.abs(fit_gamut(L, color_ab((0x2e, 0x8b, 0x57))) - ab).max() < 5 and beside
+        becomes(lambda: page.get_by_role("button", name="Undo hint").click())
+        becomes(lambda: marked.click(position=dict(x=box["width"]*.35, y=box["height"]*.8)))
+        becomes(lambda: page.get_by_role("button", name="Clear hints").click())
+        lab, beside = files()
+        assert not beside and np.hypot(*(lab[int(.8*512), int(.35*512), 1:] - ab)) > 10

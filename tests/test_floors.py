@@ -7,7 +7,8 @@ import sys
 import pytest
 from environment import environment
 
-TESTED = ["test_photo.py", "test_awkward.py", "test_colorize.py", "test_data.py", "test_training.py", "test_project.py"]
+TESTED = ["test_photo.py", "test_awkward.py", "test_colorize.py", "test_data.py", "test_training.py", "test_project.py",
+          "test_app.py"]
 LEFT_OUT = "killed or real_portraits or clean or ruff or wheel or index or sdist"  # processes and files, which versions do not change
 
 

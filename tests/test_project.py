@@ -163,6 +163,7 @@ def test_wheel_carries_the_weights(root, archives):
     with zipfile.ZipFile(archives[0]) as z: names = set(z.namelist())
     bundled = ("generator.safetensors", "config.json", "metrics.jsonl", "report.json", "README.md", "LICENSE")
     assert {f"portrait_gan/weights/{f}" for f in bundled} <= names
+    assert {"portrait_gan/static/app.js", "portrait_gan/static/app.css"} <= names
     assert (root/"portrait_gan/weights/generator.safetensors").stat().st_size <= 12e6
 
 
