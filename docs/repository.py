@@ -52,7 +52,7 @@ def address(target: str, source: str, here: str) -> str:
     found = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
     relative = lambda place: posixpath.relpath(place, posixpath.dirname(here) or ".")
     if found in PAGES: return relative(PAGES[found]) + anchor
-    if TRY and found.startswith("docs/try"): return f"site:{relative('try/index.html')}"
+    if TRY and found == "docs/try": return f"site:{relative('try/index.html')}"
     if found.endswith((".jpg", ".png", ".svg", ".webp", ".gif")): return relative(f"../{found}")
     return f"{CFG['git_url']}/blob/main/{found}{anchor}"
 
@@ -284,6 +284,7 @@ class PagePicture(SphinxDirective, Figure):
 def view_source(app, page, template, context, doctree):
     "The eye above a page leads to the file that it comes from."
     sources = {place: source for source, place in PAGES.items()} | {f"api/{m.name}.md": f"portrait_gan/{m.name}.py" for m in MODULES}
+    sources["api/index.md"] = "portrait_gan/__init__.py"
     place = page + (context.get("page_source_suffix") or "")
     context["theme_source_view_link"] = f"{CFG['git_url']}/blob/main/{sources.get(place, f'docs/{place}')}"
 
