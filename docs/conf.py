@@ -10,7 +10,7 @@ author = CFG["author"]
 version = release = CFG["version"]
 project_copyright = f"{author}; {CFG['license'].split()[0]}"
 extensions = ["repository", "myst_nb", "sphinx_copybutton"]
-exclude_patterns = ["_build", "try", "pages/README.md"]  # index.md includes the README
+exclude_patterns = ["_build", "try", "guide.md", "pages/README.md"]  # pages/ has the guide; index.md includes the README
 
 nb_execution_mode = "off"  # the pages are executed where they are written; their outputs are stored
 nb_render_markdown_format = "myst"  # tables among them

@@ -27,8 +27,9 @@ CFG = _ini["DEFAULT"]
 NOTEBOOKS = sorted((ROOT/"nbs").glob("[0-9]*.ipynb"))
 # file of the repository -> page of the site
 PAGES = {f"nbs/{p.name}": f"pages/{p.name}" for p in NOTEBOOKS} | {
-    "nbs/GLOSSARY.md": "pages/glossary.md", "data/README.md": "pages/data.md", "portrait_gan/weights/README.md": "pages/model_card.md",
-    "benchmarks/start.md": "pages/start_and_memory.md", "README.md": "index.md"}
+    "README.md": "index.md", "docs/guide.md": "pages/guide.md", "data/README.md": "pages/data.md",
+    "nbs/README.md": "pages/contents.md", "nbs/GLOSSARY.md": "pages/glossary.md", "portrait_gan/weights/README.md": "pages/model_card.md",
+    "benchmarks/README.md": "pages/results.md", "benchmarks/start.md": "pages/start_and_memory.md"}
 TRY = False
 
 
@@ -67,7 +68,7 @@ def linked(code: str) -> str:
 # pages
 
 def notebook(path: Path) -> dict:
-    "The page without its install cell and nbdev's directives, its number in the title; drawing code folded; definitions lead to the reference."
+    "The page without its install cell and nbdev's directives, its number in the title, folded as it is; definitions lead to the reference."
     nb = json.loads(path.read_text(encoding="utf-8"))
     source, here, cells = f"nbs/{path.name}", PAGES[f"nbs/{path.name}"], []
     for cell in nb["cells"]:
@@ -75,9 +76,7 @@ def notebook(path: Path) -> dict:
         if cell["cell_type"] == "markdown": text = rewrite(text, source, here)
         elif text.startswith("#| hide"): continue
         else: text = re.sub(r"^#\|.*\n?", "", text, flags=re.M).strip("\n")
-        if folded := re.match(r"# @title (.+)\n", text):
-            cell["metadata"] = {"tags": ["hide-input"], "mystnb": {"code_prompt_show": folded[1], "code_prompt_hide": folded[1]}}
-            text = text[folded.end():]
+        if cell["metadata"].get("jupyter", {}).get("source_hidden"): cell["metadata"] = {"tags": ["hide-input"]}
         if text: cells.append(cell | dict(source=text))
         if defined := DEFINED.get((source, cell["id"])):
             names = " · ".join(f"{{py:obj}}`{name} <{home}>`" for name, home in defined)

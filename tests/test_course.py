@@ -11,6 +11,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT/"nbs").glob("[0-9]*.ipynb"))
 COURSE = [p for p in PAGES if p.stem <= "14"]
+TEXTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "nbs/README.md", "nbs/GLOSSARY.md", "data/README.md", "docs/guide.md", "docs/try/README.md",
+         "benchmarks/README.md", "benchmarks/start.md", "portrait_gan/weights/README.md"]
 MODULES = sorted((ROOT/"portrait_gan").glob("[a-z]*.py"))
 LATE = {("colorize", m) for m in ("checkpoint", "photo", "save", "export", "lite")} | {("hints", "files")}  # inside functions
 
@@ -39,6 +41,32 @@ def test_budget(page):
     assert len(exported) <= (220 if course else 400)
     assert [(i, len(s.splitlines())) for i, s in code(page) if len(s.splitlines()) > (30 if course else 45)] == []
     assert [(i, len(line)) for i, s in code(page) for line in s.splitlines() if len(line) > 120] == []
+
+
+FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}  # for Colab; for JupyterLab and the site
+
+
+def test_what_is_folded():
+    "Only in the course, never an exercise, and on page 00 nothing but drawings."
+    for page in PAGES:
+        marked = {c["id"]: c["metadata"] for c in cells(page) if c["metadata"]}
+        assert all(m == FOLDED for m in marked.values()) and not (marked and page not in COURSE), page.name
+        assert not [i for i in marked if re.search("-try|-check", i)], page.name
+        if page == PAGES[0]: assert not [i for i, s in code(page) if i in marked and re.search(r"\bnn\.|backward|loss_|ab_scale", s)]
+
+
+def test_course_takes_five_hours():
+    """At a learner's rates: 175 words and 10 lines of code in sight a minute, half a minute a picture; exercises come on top.
+    A quarter of an hour is left for what runs in the small form."""
+    minutes = 0
+    for page in COURSE:
+        for c in cells(page):
+            if source(c).startswith("## Try it yourself"): break
+            if c["cell_type"] == "markdown": minutes += len(re.sub("<details>.*?</details>", "", source(c), flags=re.S).split())/175
+            elif not c["metadata"] and not re.match(r"#\| (hide|default_exp)", source(c)):
+                minutes += len([line for line in source(c).splitlines() if line.strip()])/10
+            minutes += sum("image/jpeg" in o.get("data", {}) for o in c.get("outputs", []))/2
+    assert 200 < minutes <= 285
 
 
 def test_pages_have_plain_numbers():
@@ -105,7 +133,7 @@ def anchors(path):
     return {h.replace(" ", "-") for h in heads} | {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in heads}
 
 
-@pytest.mark.parametrize("path", [*PAGES, ROOT/"nbs"/"GLOSSARY.md", ROOT/"README.md", ROOT/"data"/"README.md"], ids=lambda p: p.name)
+@pytest.mark.parametrize("path", [*PAGES, *(ROOT/t for t in TEXTS)], ids=lambda p: p.parent.name + "-" + p.name)
 def test_links_lead_somewhere(path):
     text = "\n".join(source(c) for c in cells(path) if c["cell_type"] == "markdown") if path.suffix == ".ipynb" else path.read_text()
     for target in re.findall(r"\]\((?!\w+:)([^)\s]+)\)", re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.S)):
@@ -113,6 +141,10 @@ def test_links_lead_somewhere(path):
         found = path if not file else path.parent/file
         assert found.exists(), target
         if heading and found.suffix in (".ipynb", ".md"): assert unquote(heading) in anchors(found), target
+
+
+def test_readme_is_short():
+    assert len((ROOT/"README.md").read_text().split()) <= 900
 
 
 def test_glossary_both_ways():

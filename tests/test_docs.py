@@ -133,7 +133,8 @@ def test_front_page(site, root):
     readme = (root/"README.md").read_text(encoding="utf-8")
     for heading in re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", readme, flags=re.S), re.M): assert heading in text
     assert len(re.findall("<table", (site/"index.html").read_text())) == len(re.findall(r"^\|[-:| ]+\|$", readme, re.M))
-    assert {f"pages/{n[:-6]}.html" for n in NOTEBOOKS} | {"pages/glossary.html", "api/index.html", "gallery.html", "results.html"} <= set(page.links)
+    others = {f"pages/{name}.html" for name in ("guide", "contents", "results", "model_card", "glossary")} | {"api/index.html", "gallery.html"}
+    assert {f"pages/{n[:-6]}.html" for n in NOTEBOOKS} | others <= set(page.links)
     loaded = {site/"index.html"} | {site/f.partition("?")[0] for f in page.files}
     assert sum(f.stat().st_size for f in loaded) < 1.5e6
 
@@ -162,7 +163,7 @@ def test_a_page_is_whole(site, root, name):
     code = "\n".join(html.unescape(re.sub("<[^>]+>", "", block)) for block in re.findall(r"<pre>(.*?)</pre>", text, re.S))
     assert not re.search(r"^#\|", code, re.M) and "find_spec(module)" not in code
     for c in own:
-        lines = [line for line in source(c).splitlines() if c["cell_type"] == "code" and not line.startswith(("#|", "# @title"))]
+        lines = [line for line in source(c).splitlines() if c["cell_type"] == "code" and not line.startswith("#|")]
         assert source(c).startswith("#| hide") or "\n".join(lines).strip() in code, c["id"]
     for o in outputs:
         if o["output_type"] == "stream": assert "".join(o["text"]).strip() in code
