@@ -2,6 +2,7 @@
 
 settings.ini's `git_url` is the address; badges, install cells, links and metadata name it too, and Pages' address follows from it.
 All of them are rewritten in the files that git tracks, and nothing else is. Look with `git diff --stat`, then commit."""
+import os
 import re
 import subprocess
 import sys
@@ -20,6 +21,7 @@ def forms(url):
 def main(url):
     "Rewrite, and say how many files changed."
     if not GITHUB.fullmatch(url) or url.endswith(".git"): sys.exit(f"{url}: write it as https://github.com/OWNER/NAME")
+    os.chdir(Path(__file__).resolve().parent.parent)  # wherever it is called
     ini = ConfigParser()
     ini.read("settings.ini", encoding="utf-8")
     pairs = list(zip(forms(ini["DEFAULT"]["git_url"]), forms(url), strict=True))

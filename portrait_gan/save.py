@@ -45,18 +45,19 @@ _NEW = b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmet
 
 def _with_ours(theirs, ours: str) -> str:
     "What other programs called themselves, and then we, once."
-    others = re.split("; ", theirs.strip("\0 ")) if isinstance(theirs, str) else []
+    others = theirs.strip("\0 ").split("; ") if isinstance(theirs, str) else []
     return "; ".join([w for w in others if w and not re.match(r"portrait_gan\b", w)] + [ours])
 
 def _marked_xmp(packet: bytes | None, ours: str, note: str) -> bytes:
     tree = xmp_tree(packet or _NEW)
     def value(node): return node.nodeValue or "".join(t.data for t in node.childNodes if t.nodeType == t.TEXT_NODE)
-    found = {(node.namespaceURI, node.localName): (value(node), remove) for node, remove in xmp_edit(tree)}
+    theirs = [((node.namespaceURI, node.localName), value(node), remove) for node, remove in xmp_edit(tree)]
+    def texts(name): return [text for of, text, _ in theirs if of == name]
     tool, source = (_XAP, "CreatorTool"), (_IPTC, "DigitalSourceType")
-    said = {tool: _with_ours(found.get(tool, ("",))[0], ours), (_OURS, "Colorized"): note}
-    if found.get(source, (_TRAINED,))[0] == _TRAINED: said[source] = _TRAINED  # another's stays
-    for name in said:
-        if name in found: found[name][1]()
+    said = {tool: _with_ours("; ".join(texts(tool)), ours), (_OURS, "Colorized"): note}
+    if set(texts(source)) <= {_TRAINED}: said[source] = _TRAINED  # another's stays
+    for name, _, remove in theirs:
+        if name in said: remove()
     root, abouts = tree.getElementsByTagNameNS(RDF, "RDF")[0], tree.getElementsByTagNameNS(RDF, "Description")
     about = abouts[0].getAttributeNS(RDF, "about") if abouts else ""
     for empty in [a for a in abouts if a.parentNode is root and not a.getElementsByTagName("*")]:

@@ -12,16 +12,21 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import pytest
+from environment import tracked
 from PIL import Image
 from test_browser import ARGS, CHROMIUM
 from test_project import MODULES, NOTEBOOKS
 
 pytestmark = pytest.mark.skipif(not all(map(importlib.util.find_spec, ("sphinx", "myst_nb", "furo", "sphinx_copybutton"))),
                                 reason="the extra `docs` is not installed")
+
+
+MADE_OF = "docs", "nbs", "data", "benchmarks", "portrait_gan", "README.md", "settings.ini"
 
 
 def build(repository, out):
@@ -38,11 +43,13 @@ def digests(folder): return {p.relative_to(folder): hashlib.sha256(p.read_bytes(
 
 @pytest.fixture(scope="module")
 def repository(root, tmp_path_factory):
-    "What the site is made of; no module of it can be imported, so that none is."
+    "What the site is made of; the package in it cannot be imported, only read."
     copy = tmp_path_factory.mktemp("site")/"repository"
     made = shutil.ignore_patterns("_build", "api", "pages", "work", ".*", "__pycache__", "*.safetensors")
-    for folder in ("docs", "nbs", "data", "benchmarks", "portrait_gan"): shutil.copytree(root/folder, copy/folder, ignore=made)
-    for file in ("README.md", "settings.ini"): shutil.copy(root/file, copy/file)
+    for name in MADE_OF:
+        if (root/name).is_dir(): shutil.copytree(root/name, copy/name, ignore=made)
+        else: shutil.copy(root/name, copy/name)
+    with (copy/"portrait_gan/__init__.py").open("a") as init: init.write("\nraise ImportError('it was imported')\n")
     return copy
 
 
@@ -101,6 +108,12 @@ def cells(root, name): return json.loads((root/"nbs"/name).read_text(encoding="u
 
 
 def source(cell): return "".join(cell["source"])
+
+
+def test_the_sdist_has_all_that_the_site_is_made_of(root, archives):
+    with tarfile.open(archives[1]) as t: names = {n.partition("/")[2] for n in t.getnames()}
+    made_of = {f for f in tracked(root) if f.startswith(MADE_OF)}
+    assert len(made_of) > 80 and made_of <= names, made_of - names
 
 
 def test_every_link_leads_somewhere(site, root, repository):

@@ -37,6 +37,15 @@ OWNERS = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 def colorizer(): return Colorizer.from_pretrained()
 
 
+def chunks(data, at):
+    "Names and contents of a PNG's chunks, from byte 8, or a RIFF file's, from byte 12: one has the size first, and a check sum behind."
+    png = at == 8
+    while at < len(data):
+        name, size = struct.unpack(">I4s", data[at:at + 8])[::-1] if png else struct.unpack("<4sI", data[at:at + 8])
+        yield name, data[at + 8:at + 8 + size]
+        at += 8 + size + (4 if png else size % 2)
+
+
 def packets(path):
     "XMP by the formats' own rules, as exiftool finds it: every place a packet stands in."
     data = path.read_bytes()
@@ -49,19 +58,8 @@ def packets(path):
             at += 2 + size
         return found
     if data[:4] == b"\x89PNG":
-        at, found = 8, []
-        while at < len(data):
-            size, name = struct.unpack(">I4s", data[at:at + 8])
-            if name == b"iTXt" and data[at + 8:].startswith(b"XML:com.adobe.xmp\0"): found.append(data[at + 8 + 22:at + 8 + size])
-            at += 12 + size
-        return found
-    if data[:4] == b"RIFF":
-        at, found = 12, []
-        while at < len(data):
-            name, size = struct.unpack("<4sI", data[at:at + 8])
-            if name == b"XMP ": found.append(data[at + 8:at + 8 + size])
-            at += 8 + size + size % 2
-        return found
+        return [content[22:] for name, content in chunks(data, 8) if name == b"iTXt" and content.startswith(b"XML:com.adobe.xmp\0")]
+    if data[:4] == b"RIFF": return [content for name, content in chunks(data, 12) if name == b"XMP "]
     with Image.open(path) as im:
         if im.format == "TIFF": return [im.tag_v2[700]] if 700 in im.tag_v2 else []
         return [p] if (p := im.info.get("xmp")) else []  # AVIF and HEIC: boxes, which their libraries read
@@ -220,6 +218,13 @@ def test_another_digital_source_stays(colorizer, tmp_path):
     named = f'xmlns:e="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" e:DigitalSourceType="{theirs}" p:City'.encode()
     Image.fromarray(GRAY).save(tmp_path/"x.jpg", xmp=OWNERS.replace(b"p:City", named))
     assert said(colored(colorizer, tmp_path/"x.jpg", tmp_path/"out"))[1][SOURCE] == [theirs]
+
+
+def test_two_tools_are_one_property():
+    "Broken programs write a property twice."
+    twice = OWNERS.replace(b"<dc:subject>", b"<xmp:CreatorTool>Scan 1</xmp:CreatorTool><dc:subject>")
+    packet = marked(Photo(GRAY, xmp=twice, colorized="x")).xmp.decode()
+    assert packet.count("CreatorTool") == 1 and 'CreatorTool="VueScan 9; Scan 1; portrait_gan' in packet
 
 
 def test_the_app_says_so_too(colorizer, tmp_path):

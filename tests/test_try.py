@@ -19,6 +19,7 @@ import torch
 from filelock import FileLock
 from PIL import Image
 from skimage import data as skdata
+from test_browser import ARGS, CHROMIUM
 
 from portrait_gan.checkpoint import save_generator
 from portrait_gan.colorize import Colorizer
@@ -29,9 +30,6 @@ from portrait_gan.lab import rgb_to_lab, to_tensor
 from portrait_gan.pixels import join_lab, lightness, shrink, working_size
 from portrait_gan.pretrained import find_weights
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--no-first-run"]
 pytestmark = [pytest.mark.skipif(not CHROMIUM, reason="no Chromium here"),
               pytest.mark.skipif(not importlib.util.find_spec("playwright"), reason="playwright is not installed"),
               pytest.mark.skipif(not shutil.which("npm"), reason="no npm here, which brings ONNX Runtime Web"),
@@ -66,17 +64,18 @@ def sites(root, hinted_weights, tmp_path_factory):
                 if "npm did not give" in str(e): pytest.skip(str(e))
                 raise
             shutil.copytree(base/"try/bundled", base/"try/hinted", dirs_exist_ok=True)
-            bytes_ = tool.network(base/"try/hinted", hinted_weights) | dict(bytes=1)
-            (base/"try/hinted/model.json").write_text(json.dumps(bytes_))
+            model = tool.network(base/"try/hinted", hinted_weights) | dict(bytes=1)
+            (base/"try/hinted/model.json").write_text(json.dumps(model))
             (base/"try/hinted/done").touch()
     return base/"try"
 
 
 class Watched(SimpleHTTPRequestHandler):
-    "Serves a folder whatever the host is called, and notes every request; `asked` and `sent` are the server's."
+    "Serves a folder whatever the host is called, the network when its `gate` is open; notes what was `asked` and how much was `sent`."
     def do_GET(self):
         self.server.asked.append(self.path)
         self.path = urlsplit(self.path).path
+        if self.path.endswith(".onnx.gz"): self.server.gate.wait(60)
         super().do_GET()
 
     def do_CONNECT(self):  # https, to anybody
@@ -102,9 +101,10 @@ def playwright():
 def visit(playwright, sites):
     "A context: a page of a site in a browser of its own; its `server` is the page's proxy, so that nothing escapes it."
     @contextmanager
-    def run(site, path="/", **viewport):
+    def run(site, path="/", gate=True, **viewport):
         server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Watched, directory=sites/site))
-        server.asked, server.sent = [], 0
+        server.asked, server.sent, server.gate = [], 0, threading.Event()
+        if gate: server.gate.set()
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
@@ -261,6 +261,57 @@ def test_hints_are_carried_as_in_the_package(calculator, W, H, size):
 
 # ---- the page, as somebody uses it ----
 
+def test_nobody_else_is_asked(visit):
+    "Whatever its code tries: neither the page nor the worker, which has the photo, reaches another address."
+    with visit("bundled") as page:
+        says(page, "^Ready")
+        loaded, (worker,) = list(page.server.asked), page.workers
+        for place in (page, worker):
+            assert place.evaluate("fetch('http://elsewhere.test/').then(r => r.status, e => e.name)") == "TypeError"
+            assert place.evaluate(f"fetch('{page.url}model.json').then(r => r.status)") == 200
+        assert [path for path in page.server.asked[len(loaded):] if not path.endswith("/model.json")] == []
+
+
+@pytest.mark.parametrize("site,hints", [("bundled", 0), ("hinted", 1)])
+def test_impatient(visit, tmp_path, site, hints):
+    "A photo, its hints and its saturation may come before the network; when they are undone, it works at the size it was trained at."
+    Image.fromarray(GRAY).save(path := tmp_path/"niece.png")
+    write_hints(tmp_path/"niece.hints.json", [Hint(20, 30, "olive")], (300, 360))
+    with visit(site, gate=False) as page:
+        page.locator("#file").set_input_files(path)
+        says(page, r"niece\.png, 300 × 360 pixels: the network is still being loaded")
+        assert page.get_by_role("button", name="Add a hint").is_hidden() and page.get_by_role("button", name="Download").is_disabled()
+        page.locator("#file").set_input_files(tmp_path/"niece.hints.json")
+        page.locator("#saturation").fill("1.5")
+        page.server.gate.set()
+        says(page, "coloured in" if hints else "niece.hints.json gives no hints: this network takes no hints")
+        colored(page)
+        assert page.locator(".point").count() == hints and page.locator("#nohints").is_hidden() == bool(hints)
+        undo = page.get_by_role("button", name="Undo")
+        for _ in range(1 + hints): undo.click()
+        assert undo.is_disabled() and page.get_by_role("button", name="Start over").is_disabled()
+        assert page.locator("#size option:checked").inner_text().endswith("as trained")
+        with Image.open(downloaded(page)[1]) as im: picture = np.asarray(im.convert("RGB"))
+        same(picture, np.asarray(Colorizer.from_pretrained().colorize(GRAY)), 3, .999)
+        assert not page.errors
+
+
+@pytest.mark.parametrize("change,why", [("data.data[0] ^= 1", "hides a photo's pixels"),
+                                        ("if (area[2] > 8) data.data.fill(0)", "megapixels are too many for a canvas")])
+def test_browsers_that_keep_pixels_to_themselves(opened, sites, tmp_path, change, why):
+    "Noise against fingerprinting, and a canvas too large to be more than empty: said, not coloured."
+    shutil.copytree(sites/"bundled", tmp_path/"odd")
+    Image.fromarray(GRAY).save(path := tmp_path/"x.png")
+    worker = tmp_path/"odd/worker.js"
+    worker.write_text(worker.read_text() + """
+        const pens = OffscreenCanvasRenderingContext2D.prototype, read = pens.getImageData;
+        pens.getImageData = function (...area) { const data = read.apply(this, area); CHANGE; return data };""".replace("CHANGE", change))
+    with opened(tmp_path/"odd") as page:
+        page.locator("#file").set_input_files(path)
+        says(page, f"x.png: .*{why}")
+        assert page.locator("#work").is_hidden()
+
+
 def test_bundled_network_by_keyboard_alone(opened, tmp_path):
     "Everything from the keyboard; the colours of the package; 20 MB to load, 3 seconds to wait; nothing asked for after loading."
     Image.fromarray(GRAY).save(path := tmp_path/"granny.old.png")
@@ -389,6 +440,9 @@ def test_hints(opened, hinted_weights, tmp_path):
         colored(page)
         with Image.open(downloaded(page)[1]) as im: picture = np.asarray(im.convert("RGB"))
         same(picture, np.asarray(Colorizer.from_pretrained(hinted_weights).colorize(GRAY, hints=[Hint(10.5, 20, "olive", 5)])), 3, .999)
+        (tmp_path/"other.json").write_text("{}")
+        page.locator("#file").set_input_files(tmp_path/"other.json")
+        says(page, "other.json gives no hints: it lacks a photo's size, or hints")
         write_hints(tmp_path/"aunt.hints.json", [], (30, 36))
         page.locator("#file").set_input_files(tmp_path/"aunt.hints.json")
         says(page, "aunt.hints.json gives no hints: made for a photo of 30 × 36 pixels, this one has 300 × 360")
@@ -421,9 +475,23 @@ def test_a_photo_of_twelve_megapixels(opened, tmp_path):
         upright = np.asarray(Image.fromarray(GRAY).resize((400, 300)).transpose(Image.Transpose.ROTATE_270)).astype(int)
         assert np.abs(small @ [.3, .59, .11] - upright).mean() < 4 and np.ptp(small, -1).mean() > 4
         assert page.evaluate("longest") < 1500  # milliseconds, on a machine that does other work too
+        # a letter comes while the photo is being coloured: that goes on to its last row, the error stays on the screen
+        off = lambda: page.evaluate("""() => {
+            const [gray, color] = [before, after].map(x => x.getContext("2d").getImageData(0, x.height - 9, x.width, 1).data);
+            return Math.max(...gray.map((v, i) => Math.abs(v - color[i])))}""")
         (tmp_path/"letter.png").write_text("Dear reader")
+        assert off() > 10
+        page.locator("#saturation").fill("0")
         page.locator("#file").set_input_files(tmp_path/"letter.png")
         says(page, "letter.png: this browser cannot read it as a photo")
+        colored(page)
+        assert off() <= 1 and "letter.png" in page.locator("#message").inner_text()
+        # and while it is being opened: it is still the photo's name that the file gets
+        page.locator("#file").set_input_files(path)
+        page.locator("#file").set_input_files(tmp_path/"letter.png")
+        says(page, "letter.png: this browser cannot read it as a photo")
+        page.locator("#download:enabled").wait_for()
+        assert downloaded(page)[0] == "large in colour.jpg"
         assert page.locator("#before").evaluate("x => [x.width, x.height]") == [3000, 4000]
         (tmp_path/"large.hints.json").write_text("{}")
         page.locator("#file").set_input_files(tmp_path/"large.hints.json")
@@ -431,14 +499,16 @@ def test_a_photo_of_twelve_megapixels(opened, tmp_path):
 
 
 def test_narrow_and_named(opened, tmp_path):
-    "At 375 pixels, in a folder of a larger site, nothing is cut off, and everything that can be used has a name; a photo is dropped."
+    "At 375 pixels, in a folder of a larger site, nothing is cut off, and everything that can be used has a name; a photo is dropped with hints."
     Image.fromarray(GRAY).save(path := tmp_path/"uncle.png")
+    write_hints(hints := tmp_path/"uncle.hints.json", [Hint(200, 300, "olive")], (300, 360))
     with opened(".", "/hinted/", width=375, height=800) as page:
-        page.evaluate("""data => {
+        page.evaluate("""files => {
             const dropped = new DataTransfer();
-            dropped.items.add(new File([Uint8Array.from(atob(data), c => c.charCodeAt(0))], "uncle.png", {type: "image/png"}));
+            for (const [name, data] of files) dropped.items.add(new File([Uint8Array.from(atob(data), c => c.charCodeAt(0))], name));
             document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: dropped, bubbles: true, cancelable: true}));
-        }""", base64.b64encode(path.read_bytes()).decode())
+        }""", [(p.name, base64.b64encode(p.read_bytes()).decode()) for p in (hints, path)])
+        page.get_by_label("Hint 1 at 200, 300").wait_for()
         says(page, r"uncle\.png, 300 × 360 pixels: coloured in")
         page.mouse.click(*place(page, 100, 100, GRAY))
         page.get_by_label("pale red", exact=True).click()
@@ -452,4 +522,4 @@ def test_narrow_and_named(opened, tmp_path):
         assert not small, small
         spoken = page.locator("body").aria_snapshot()
         assert not re.findall(r"^\s*- (?:button|slider|combobox|textbox)(?:$|:| \[)", spoken, re.M), spoken
-        for name in ("img \"The photo before\"", "img \"The photo in colour\"", 'status: "uncle.png', "Hint 1 at 99, 100"): assert name in spoken
+        for name in ("img \"The photo before\"", "img \"The photo in colour\"", 'status: "uncle.png', "Hint 2 at 99, 100"): assert name in spoken

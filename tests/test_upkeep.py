@@ -14,7 +14,10 @@ yaml = pytest.importorskip("yaml")
 ROOT = Path(__file__).parent.parent
 TOOLS = Path(sys.executable).parent
 WORKFLOWS = sorted((ROOT/".github"/"workflows").glob("*.yml"))
-FORMS = sorted((ROOT/".github"/"ISSUE_TEMPLATE").glob("[!c]*.yml"))
+CONFIG = ROOT/".github"/"ISSUE_TEMPLATE"/"config.yml"
+FORMS = sorted(p for p in CONFIG.parent.glob("*.yml") if p != CONFIG)
+SCHEMAS = {p: "github-workflows" for p in WORKFLOWS} | {p: "github-issue-forms" for p in FORMS} | {
+    CONFIG: "github-issue-config", ROOT/".github"/"dependabot.yml": "dependabot", ROOT/"CITATION.cff": "citation-file-format"}
 SETTINGS = (ROOT/"settings.ini").read_text(encoding="utf-8")
 URL, VERSION = (re.search(rf"^{key} = (.+)$", SETTINGS, re.M)[1] for key in ("git_url", "version"))
 
@@ -72,15 +75,15 @@ def test_workflow_scripts_parse_and_name_what_is_there(path):
         assert done.returncode == 0, done.stderr
         for code in re.findall(r"python - <<'END'\n(.*?)\nEND$", script, re.S | re.M) + re.findall(r'python -c "(.*?)"', script):
             compile(code, str(path), "exec")
-        named = re.findall(r"(?<![\w./-])(?:tests/|\.ci/|[A-Z])[\w./-]*\.(?:py|md|cff)\b|settings\.ini|\.ci/run", script)
+        named = set(re.findall(r"(?<![\w./-])[\w./-]+\.(?:py|md|cff|ini)\b", script)) - set(re.findall(r"> (\S+)", script))
         assert [f for f in named if not (ROOT/f).is_file()] == []
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("check_jsonschema"), reason="check-jsonschema (pip) is not installed")
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.name)
+@pytest.mark.parametrize("path", SCHEMAS, ids=lambda p: p.name)
 def test_workflow_schema(path):
-    "GitHub's own schema, as the package carries it."
-    words = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", path]
+    "Workflows, and what else GitHub reads: by the schemas that the package carries."
+    words = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{SCHEMAS[path]}", path]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
@@ -139,8 +142,7 @@ def test_issue_forms(path):
 
 def test_two_forms_and_where_else_to_go():
     assert {p.stem for p in FORMS} == {"wrong-colour", "file-that-fails"}
-    config = load(ROOT/".github/ISSUE_TEMPLATE/config.yml")
-    for link in config["contact_links"]:
+    for link in load(CONFIG)["contact_links"]:
         assert set(link) == {"name", "url", "about"} and link["url"].startswith(URL)
         if "/blob/main/" in link["url"]: assert (ROOT/link["url"].split("/blob/main/")[1]).exists()
 
@@ -177,7 +179,7 @@ def test_contributing_says_what_tests_hold():
 @pytest.mark.skipif(not (TOOLS/"pyright").exists(), reason="pyright (pip) is not installed")
 def test_types():
     done = subprocess.run([TOOLS/"pyright", "--pythonpath", sys.executable], cwd=ROOT, capture_output=True, text=True)
-    if not re.search(r"\d+ errors", done.stdout): pytest.skip(f"pyright could not fetch itself: {done.stderr[-200:]}")
+    if not re.search(r"\d+ errors?, ", done.stdout): pytest.skip(f"pyright could not fetch itself: {done.stderr[-200:]}")
     assert done.returncode == 0 and re.search(r"^0 errors, 0 warnings", done.stdout, re.M), done.stdout
 
 
@@ -242,4 +244,5 @@ def test_one_address(root):
     for f in tracked(root):
         if (root/f).suffix in (".jpg", ".safetensors", ".woff2") or not (root/f).is_file(): continue
         text = (root/f).read_text(encoding="utf-8")
-        assert {o for o in re.findall(rf"github(?:\.com)?/([\w-]+)/{name}\b", text)} <= {owner, "OWNER"}, f
+        assert set(re.findall(rf"github(?:\.com)?/([\w-]+)/{name}\b", text)) <= {owner, "OWNER"}, f
+        assert set(re.findall(rf"([\w-]+)\.github\.io/{name}\b", text)) <= {owner}, f

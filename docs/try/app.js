@@ -2,26 +2,32 @@
 // index.html, one `state` that undo goes back through, and `refresh`, which shows it.
 
 import {MAX_HINTS} from "./hints.js";
-import {fitGamut, hexToRgb, labToHex, lightness, rgbToLab} from "./lab.js";
+import {fitGamut, hexToRgb, labToHex, lightness, rgbToHex, rgbToLab} from "./lab.js";
 
 const $ = id => document.getElementById(id);
 const before = $("before").getContext("2d", {willReadFrequently: true});
 const after = $("after").getContext("2d", {willReadFrequently: true});
-const worker = new Worker(new URL("worker.js", import.meta.url), {type: "module"});
+// A worker with an address has no policy but its server's; one made here obeys the one in index.html.
+const start = `import ${JSON.stringify(new URL("worker.js", import.meta.url))};`;
+const worker = new Worker(URL.createObjectURL(new Blob([start], {type: "text/javascript"})), {type: "module"});
 
-let model = null;  // {planes, size}, once it is loaded
+const START = {hints: [], saturation: 1, size: 0};  // size 0: what the network was trained at
+let model = null;  // {planes}, once it is loaded
 let photo = null;  // {name, type, width, height}, once it is open
-let opening = null;  // name and type of the file that the worker decodes
-let state = {hints: [], saturation: 1, size: 0};  // never changed in place, so that undo can keep it
+let opening = null;  // name of the file that the worker was last told to open, until it has
+let waiting = null;  // hints, [file, name], that came before their photo or the network was there
+let state = START;  // never changed in place, so that undo can keep it
 let past = [], future = [], gesture = null;
 let chosen = -1;  // which hint is selected
 let recent = [];  // colours, newest first
 let asked = 0;  // number of the last wish for colours: answers to earlier ones are late
+let silent = 0;  // up to which number answers leave standing what is said: it is an error
 
 // ---- What is said ----
 
 function say(text, bad = false) {
-  $("message").textContent = text;
+  if (bad) silent = asked;
+  if ($("message").textContent !== text) $("message").textContent = text;  // it is read aloud at each change
   $("message").classList.toggle("bad", bad);
 }
 const described = () => `${photo.name}, ${photo.width} × ${photo.height} pixels`;
@@ -54,7 +60,7 @@ function refresh() {
   $("size").value = state.size;
   $("undo").disabled = !past.length;
   $("redo").disabled = !future.length;
-  $("restart").disabled = !state.hints.length && state.saturation === 1 && state.size === model?.size;
+  $("restart").disabled = !state.hints.length && state.saturation === 1 && !state.size;
   $("keep").disabled = !state.hints.length;
   $("remove").disabled = chosen < 0;
   showPoints();
@@ -73,23 +79,24 @@ function color() {
 const heard = {
   loading({loaded, total}) {
     $("loading").value = loaded/total;
-    if (!photo) say(`Loading the network: ${(loaded/1e6).toFixed(1)} of ${(total/1e6).toFixed(1)} MB`);
+    if (!photo) say(`Loading the network, ${(total/1e6).toFixed(1)} MB …`);
   },
   ready({planes, size}) {
-    model = {planes, size};
-    state = {...state, size};
+    model = {planes};
     $("loading").hidden = true;
     const sizes = [...new Set([size, 128, 256, 384])].sort((a, b) => a - b);
-    $("size").replaceChildren(...sizes.map(n => new Option(`${n} pixels${n === size ? ", as trained" : ""}`, n)));
+    $("size").replaceChildren(...sizes.map(n => n === size ? new Option(`${n} pixels, as trained`, 0) : new Option(`${n} pixels`, n)));
     const takesHints = planes === 4;
     $("tools").hidden = !takesHints;
     $("nohints").hidden = takesHints;
     $("stage").classList.toggle("hinting", takesHints);
     if (!photo) say("Ready. From here on this page needs no network.");
     refresh();
+    takeWaiting();
   },
-  opened({width, height, picture}) {
-    photo = {...opening, width, height};
+  opened({name, type, width, height, picture}) {
+    photo = {name, type, width, height};
+    if (name === opening) opening = null;
     for (const canvas of [$("before"), $("after")]) [canvas.width, canvas.height] = [width, height];
     before.drawImage(picture, 0, 0);
     after.drawImage(picture, 0, 0);
@@ -101,8 +108,9 @@ const heard = {
     $("download").disabled = true;
     [past, future, gesture, chosen] = [[], [], null, -1];
     state = {...state, hints: []};
-    say(`${described()}: colouring …`);
+    say(`${described()}: ${model ? "colouring" : "the network is still being loaded"} …`);
     refresh();
+    takeWaiting();
   },
   rows({y, end, step, width, rows}) {
     const strip = new ImageData(rows, width);
@@ -115,7 +123,7 @@ const heard = {
     if (id !== asked) return;
     $("stage").setAttribute("aria-busy", "false");
     $("download").disabled = false;
-    say(`${described()}: coloured in ${seconds.toFixed(1)} s`);
+    if (id > silent) say(`${described()}: coloured in ${seconds.toFixed(1)} s`);
   },
   saved({blob}) {
     $("download").disabled = false;
@@ -123,14 +131,15 @@ const heard = {
     take(blob, `${stem()} in colour.${kind}`);
     say(`${described()}: the file is made`);
   },
-  failed({doing, why}) {
-    $("stage").setAttribute("aria-busy", "false");
+  failed({doing, why, name}) {
+    if (doing === "color") $("stage").setAttribute("aria-busy", "false");
     if (doing === "load") {
       $("loading").hidden = true;
       return say(`The network could not be loaded: ${why}. Load the page again.`, true);
     }
+    if (doing === "open" && name === opening) opening = waiting = null;
     if (photo) $("download").disabled = false;
-    say(`${doing === "open" ? opening.name : photo.name}: ${why}`, true);
+    say(`${name ?? photo.name}: ${why}`, true);
   },
 };
 worker.onmessage = ({data}) => heard[data.is](data);
@@ -138,16 +147,24 @@ worker.onerror = () => heard.failed({doing: "load", why: "this browser lacks wha
 
 // ---- Files in and out ----
 
-function open(file, name) {
-  if (name.endsWith(".json")) return openHints(file, name);
-  opening = {name, type: file.type ?? ""};
+function open(file, name, transfer = []) {
+  opening = name;
   $("download").disabled = true;
   say(`${name}: opening …`);
-  worker.postMessage({do: "open", file});
+  worker.postMessage({do: "open", file, name, type: file.type ?? ""}, transfer);
 }
 
 function openFiles(files) {
-  for (const file of files) open(file, file.name);
+  const isHints = ({name}) => name.toLowerCase().endsWith(".json");
+  for (const file of files) if (!isHints(file)) open(file, file.name);
+  for (const file of files) if (isHints(file)) openHints(file, file.name);  // they are about the photo beside them
+}
+
+function takeWaiting() {
+  if (!waiting || !model || opening) return;
+  const hints = waiting;
+  waiting = null;
+  openHints(...hints);
 }
 
 const stem = () => photo.name.replace(/\.[^.]*$/, "") || "photo";
@@ -172,17 +189,21 @@ function toHex(color) {
 
 /** NAME.hints.json, as this page and the Python package write it. */
 async function openHints(file, name) {
+  if (!model || opening) return waiting = [file, name];
   try {
     if (!photo) throw new Error("open its photo first");
-    if (model?.planes !== 4) throw new Error("this network takes no hints");
+    if (model.planes !== 4) throw new Error("this network takes no hints");
     const {size, hints} = JSON.parse(await file.text());
+    if (!Array.isArray(size) || !Array.isArray(hints)) throw new Error("it lacks a photo's size, or hints");
     const {width, height} = photo;
     if (size[0] !== width || size[1] !== height) {
       throw new Error(`made for a photo of ${size.join(" × ")} pixels, this one has ${width} × ${height}`);
     }
     if (hints.length > MAX_HINTS) throw new Error(`${hints.length} hints; here ${MAX_HINTS} are the most`);
     const read = hints.map(({x, y, color, radius}) => {
-      if (!(x >= 0 && x < width && y >= 0 && y < height && (radius ?? 0) >= 0)) throw new Error("a hint outside the photo");
+      if (![x, y, radius ?? 0].every(v => Number.isFinite(v) && v >= 0) || x >= width || y >= height) {
+        throw new Error("a hint outside the photo");
+      }
       return {x, y, color: toHex(color), ...(radius != null && {radius})};
     });
     commit({hints: read});
@@ -193,7 +214,11 @@ $("file").onchange = ({target}) => {
   openFiles(target.files);
   target.value = "";  // so that the same file can be chosen again
 };
-$("example").onclick = async () => open(await createImageBitmap($("sample")), "Eileen Collins.jpg");
+$("example").onclick = async () => {
+  await $("sample").decode();  // it may still be coming
+  const picture = await createImageBitmap($("sample"));
+  open(picture, "Eileen Collins.jpg", [picture]);
+};
 document.ondragover = event => {
   event.preventDefault();
   document.body.classList.add("dropping");
@@ -240,7 +265,7 @@ $("saturation").onpointerdown = $("saturation").onblur = () => gesture = null;
 $("size").onchange = ({target}) => commit({size: +target.value});
 $("undo").onclick = () => travel(past, future);
 $("redo").onclick = () => travel(future, past);
-$("restart").onclick = () => commit({hints: [], saturation: 1, size: model.size});
+$("restart").onclick = () => commit(START);
 document.addEventListener("keydown", event => {
   const key = event.key.toLowerCase();
   if (!(event.ctrlKey || event.metaKey) || !["z", "y"].includes(key)) return;
@@ -267,8 +292,7 @@ function placeOf(event) {  // in pixels of the photo
 function addHint(place) {
   if (state.hints.length >= MAX_HINTS) return say(`${MAX_HINTS} hints are the most`, true);
   // the first hint begins with the colour that stands there; further ones with the colour last chosen
-  const [r, g, b] = after.getImageData(place.x, place.y, 1, 1).data;
-  const standing = "#" + [r, g, b].map(v => v.toString(16).padStart(2, "0")).join("");
+  const standing = rgbToHex(after.getImageData(place.x, place.y, 1, 1).data);
   chosen = state.hints.length;
   commit({hints: [...state.hints, {...place, color: recent[0] ?? standing}]});
   $("points").children[chosen].focus({preventScroll: true});
@@ -310,7 +334,8 @@ $("color").onchange = ({target}) => {
 };
 
 function newPoint(i) {
-  const point = Object.assign(document.createElement("button"), {className: "point"});
+  // without a tabIndex Safari takes the focus away when a button is pressed, and the keys with it
+  const point = Object.assign(document.createElement("button"), {className: "point", tabIndex: 0});
   point.onfocus = () => choose(i);
   point.onpointerdown = event => {
     if (event.button) return;

@@ -20,10 +20,8 @@ import numpy as np
 from PIL import Image
 from skimage import data as skdata
 
-from portrait_gan.checkpoint import find_checkpoint
+from portrait_gan.colorize import Colorizer
 from portrait_gan.export import OnnxGenerator, export_onnx
-from portrait_gan.generator import load_generator
-from portrait_gan.pretrained import find_weights
 
 HERE = Path(__file__).parent
 PAGE = "index.html", "style.css", "app.js", "worker.js", "lab.js", "pixels.js", "hints.js", "mark.js"
@@ -94,19 +92,19 @@ def halve(model: bytes) -> bytes:
 
 def network(out: Path, checkpoint: str | None) -> dict:  # what the page must know of it
     "The network as ONNX with weights of 16 bits; raises ValueError when its answers change by more than a unit of a*b*."
-    weights, config = find_weights(None if checkpoint is None else find_checkpoint(checkpoint))
+    colorizer = Colorizer.from_pretrained(checkpoint, "cpu")
+    planes, size, ab_scale = 4 if colorizer.takes_hints else 1, colorizer.size, colorizer.ab_scale
     with tempfile.TemporaryDirectory() as folder:
-        export_onnx(load_generator(weights)[0], path := Path(folder)/"model.onnx", config["size"], config["ab_scale"])
+        export_onnx(colorizer.generator, path := Path(folder)/"model.onnx", size, ab_scale)
         whole = path.read_bytes()
     half = halve(whole)
-    L = np.random.default_rng(0).uniform(-1, 1, (2, config["in_channels"], 128, 96)).astype(np.float32)
-    off = np.abs(OnnxGenerator(whole)(L) - OnnxGenerator(half)(L)).max()*config["ab_scale"]
-    if not off < 1: raise ValueError(f"{weights}: weights of 16 bits change its colours by {off:.2g} units of a*b*")
-    called = "bundled weights" if checkpoint is None else f"weights {hashlib.sha256(weights.read_bytes()).hexdigest()[:12]}"
+    x = np.random.default_rng(0).uniform(-1, 1, (2, planes, 128, 96)).astype(np.float32)
+    off = np.abs(OnnxGenerator(whole)(x) - OnnxGenerator(half)(x)).max()*ab_scale
+    if not off < 1: raise ValueError(f"{colorizer.name}: weights of 16 bits change its colours by {off:.2g} units of a*b*")
     try: release = version("portrait-gan")
     except PackageNotFoundError: release = ""  # a copy that was never installed
-    return dict(planes=config["in_channels"], size=config["size"], ab_scale=config["ab_scale"], bytes=pack(half, out/"model.onnx.gz"),
-                weights=called, version=release)
+    return dict(planes=planes, size=size, ab_scale=ab_scale, bytes=pack(half, out/"model.onnx.gz"), weights=colorizer.weights,
+                version=release)
 
 
 def build(out: Path, checkpoint: str | None = None):
@@ -123,7 +121,7 @@ def build(out: Path, checkpoint: str | None = None):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="folder to make or to fill anew")
-    parser.add_argument("--checkpoint", help="a run, a folder or a .safetensors file; none: the bundled weights")
+    parser.add_argument("--checkpoint", help="a run, a folder, a .safetensors file or hf://OWNER/NAME; none: the bundled weights")
     args = parser.parse_args()
     try: build(args.out, args.checkpoint)
     except (RuntimeError, ValueError, OSError) as e: sys.exit(f"error: {e}")

@@ -89,7 +89,8 @@ export function putLab(rgba, p, L, A, B) {
 export function labToHex(L, A, B) {
   const rgba = [];
   putLab(rgba, 0, L, A, B);
-  return "#" + rgba.slice(0, 3).map(v => v.toString(16).padStart(2, "0")).join("");
+  return rgbToHex(rgba);
 }
 
+export const rgbToHex = ([red, green, blue]) => "#" + [red, green, blue].map(v => v.toString(16).padStart(2, "0")).join("");
 export const hexToRgb = hex => [1, 3, 5].map(i => parseInt(hex.slice(i, i + 2), 16));

@@ -1,7 +1,7 @@
 // Everything that takes time, beside the page, so that the page never freezes: decode a photo, ask the network, join
 // its colours with the photo's own light, write the file. After loading, nothing here asks the network of computers.
 //
-// The page sends {do: "open", file}, {do: "color", id, hints, saturation, size} and {do: "save", type, mark, ...};
+// The page sends {do: "open", file, name, type}, {do: "color", id, hints, saturation, size} and {do: "save", type, mark, ...};
 // this sends {is: "loading" | "ready" | "opened" | "rows" | "colored" | "saved" | "failed", ...}.
 
 import * as ort from "./onnxruntime/ort.wasm.bundle.min.mjs";
@@ -20,22 +20,26 @@ let told, joined;  // the hints, as text, and the answer to them, ready for `joi
 
 // ---- Loading: all that is ever fetched ----
 
-async function fetchBytes(name, progress) {
+async function get(name) {
   const response = await fetch(new URL(name, import.meta.url));
   if (!response.ok) throw new Error(`${name} is missing on the server (${response.status})`);
+  return response;
+}
+
+async function getBytes(name, progress) {
   const count = new TransformStream({transform(part, out) { progress(part.length); out.enqueue(part); }});
-  const bytes = new Uint8Array(await new Response(response.body.pipeThrough(count)).arrayBuffer());
+  const bytes = new Uint8Array(await new Response((await get(name)).body.pipeThrough(count)).arrayBuffer());
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;  // the server unpacked it already
   const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(unpacked).arrayBuffer());
 }
 
 async function load() {
-  model = await (await fetch(new URL("model.json", import.meta.url))).json();
+  model = await (await get("model.json")).json();
   let loaded = 0;
   const progress = n => postMessage({is: "loading", loaded: loaded += n, total: model.bytes});
   const [network, runtime] = await Promise.all([
-    fetchBytes("model.onnx.gz", progress), fetchBytes("onnxruntime/ort-wasm-simd-threaded.wasm.gz", progress)]);
+    getBytes("model.onnx.gz", progress), getBytes("onnxruntime/ort-wasm-simd-threaded.wasm.gz", progress)]);
   // more threads need headers that a simple web server does not send
   Object.assign(ort.env.wasm, {wasmBinary: runtime, numThreads: 1});
   session = await ort.InferenceSession.create(network, {executionProviders: ["wasm"]});
@@ -62,10 +66,11 @@ async function ask({w, h}, planes) {
 
 /** Make `joined` the answer to these hints at this working size, unless it is that already. */
 async function answer(wish) {
-  if (size !== wish.size) {
-    copy = shrink(photo, wish.size);
+  const wanted = wish.size || model.size;
+  if (size !== wanted) {
+    copy = shrink(photo, wanted);
     auto = await ask(copy, [copy.L]);
-    [size, told] = [wish.size, null];
+    [size, told] = [wanted, null];
   }
   const hints = JSON.stringify(wish.hints);
   if (told === hints) return;
@@ -80,7 +85,7 @@ async function answer(wish) {
 
 // ---- What the page can ask for ----
 
-const wishes = {open: null, color: null, save: null};
+const wishes = {open: null, color: null, save: null};  // of each kind the newest
 const pause = () => new Promise(done => setTimeout(done));  // lets messages in
 
 /** Rows from top to bottom, a strip at a time; false when `stop()` says that nobody wants them any more. */
@@ -102,14 +107,16 @@ function hidesPixels() {
   return pen.getImageData(0, 0, 8, 8).data.some((v, i) => v !== [0x12, 0x34, 0x56, 255][i % 4]);
 }
 
-async function open({file}) {
+async function open({file, name, type}) {
   let picture;
   try { picture = await createImageBitmap(file, {imageOrientation: "from-image"}); }  // upright, as its EXIF says
   catch { throw new Error("this browser cannot read it as a photo; try JPEG, PNG or WebP"); }
-  const {width, height} = picture;
+  finally { file.close?.(); }  // the example comes as a bitmap; they hold memory until they are closed
+  const {width, height} = picture, tooLarge = most =>
+    new Error(`${Math.round(width*height/1e6)} megapixels are too many for ${most}; make it smaller, or use the Python package`);
   if (width*height > MAX_PIXELS) {
-    throw new Error(`${Math.round(width*height/1e6)} megapixels are too many for a page (at most ${MAX_PIXELS/1e6}); `
-                    + "make it smaller, or use the Python package");
+    picture.close();
+    throw tooLarge(`a page (at most ${MAX_PIXELS/1e6})`);
   }
   const canvas = new OffscreenCanvas(width, height), context = canvas.getContext("2d", {willReadFrequently: true});
   context.fillStyle = "white";  // what is transparent lies on white
@@ -120,15 +127,20 @@ async function open({file}) {
     throw new Error("this browser hides a photo's pixels from pages (protection against fingerprinting); "
                     + "allow this page to read the canvas, or use another browser");
   }
-  photo = {width, height, rgba: context.getImageData(0, 0, width, height).data};
+  const rgba = context.getImageData(0, 0, width, height).data;
+  if (rgba[3] !== 255 || rgba.at(-1) !== 255) throw tooLarge("a canvas of this browser");  // it stayed empty, without a word
+  photo = {width, height, rgba};
   size = told = joined = null;
-  postMessage({is: "opened", width, height, picture: canvas.transferToImageBitmap()});
+  wishes.color = wishes.save = null;  // those were about the photo before
+  const shown = canvas.transferToImageBitmap();
+  postMessage({is: "opened", name, type, width, height, picture: shown}, [shown]);
 }
 
+/** Colour the photo; false when something newer was asked for before it was done. */
 async function color(wish) {
   const begun = performance.now();
   await answer(wish);
-  const seconds = (performance.now() - begun)/1e3, {width, height} = photo;
+  const {width, height} = photo;
   const newer = () => wishes.open || wishes.color;
   const post = (y, end, step) => {
     const rows = joinRows(joined, wish.saturation, y, end, step);
@@ -137,9 +149,11 @@ async function color(wish) {
   if (width*height > LARGE) {
     post(0, height, Math.ceil(Math.sqrt(width*height/STRIP)));
     await pause();
-    if (newer()) return;
+    if (newer()) return false;
   }
-  if (await eachStrip((y, end) => post(y, end, 1), newer)) postMessage({is: "colored", id: wish.id, seconds});
+  if (!await eachStrip((y, end) => post(y, end, 1), newer)) return false;
+  postMessage({is: "colored", id: wish.id, seconds: (performance.now() - begun)/1e3});
+  return true;
 }
 
 async function save(wish) {
@@ -152,12 +166,11 @@ async function save(wish) {
   postMessage({is: "saved", blob: wish.mark ? await marked(blob, `portrait_gan ${model.version}`.trim(), note) : blob});
 }
 
-// ---- One thing at a time, and of each kind only the newest ----
+// ---- One thing at a time ----
 
 const loading = load();
 let working = false;
 self.onmessage = async ({data}) => {
-  if (data.do === "open") wishes.color = wishes.save = null;  // those were about another photo
   wishes[data.do] = data;
   if (working) return;
   working = true;
@@ -167,9 +180,10 @@ self.onmessage = async ({data}) => {
       if (wish.do === "open") await open(wish);
       else {
         await loading;
-        if (photo) await (wish.do === "color" ? color : save)(wish);
+        if (wish.do === "save") await save(wish);
+        else if (!await color(wish)) wishes.color ??= wish;  // if a file came between that is no photo, this goes on
       }
-    } catch (error) { postMessage({is: "failed", doing: wish.do, why: error.message}); }
+    } catch (error) { postMessage({is: "failed", doing: wish.do, why: error.message, name: wish.name}); }
   }
   working = false;
 };
