@@ -248,7 +248,7 @@ def mend_lengths(page) -> str:  # a remark
     return "read although lengths in it are wrong"
 
 def check_ycbcr(
-    page,
+    page,  # a tifffile.TiffPage
     unpack,  # called with a strip or tile as it is stored
 ):
     "Raises EOFError where brightness and colour, stored apart, are fewer than the page needs (TIFF 6.0, section 21)."
@@ -310,11 +310,11 @@ _NETPBM = re.compile(rb"P[2356Ff]" + rb"(?:\s|#[^\n]*\n)+([-+.\w]+)"*3 + rb"\s")
 _PAM = re.compile(rb"P7\n(?:[^\n]*\n)*?ENDHDR\n")
 
 def netpbm(
-    path: Path,
-    head: bytes,  # how the file begins
-    max_pixels: int,
+    path: Path,  # of any file
+    head: bytes,  # how it begins
+    max_pixels: int,  # refuse larger pictures
 ) -> dict | None:  # color (H,W,C) and, of whole numbers, the largest (top) and its bits; none for other files
-    "A map of grey, colour or floats, decoded. Source: netpbm.sourceforge.net/doc."
+    "Decode a map of grey, colour or floats; raises PhotoError for large ones. Source: netpbm.sourceforge.net/doc."
     import numpy as np
     kind, found = head[:2], _NETPBM.match(head) or _PAM.match(head)
     if not found: return None
