@@ -24,7 +24,7 @@ from . import files, moved
 from .files import MAX_PIXELS, PhotoError, photo_errors
 
 # what matters of their warnings is told as a note or a problem
-for decoder in ("tifffile", "imagecodecs"): logging.getLogger(decoder).addHandler(logging.NullHandler())
+for _decoder in ("tifffile", "imagecodecs"): logging.getLogger(_decoder).addHandler(logging.NullHandler())
 try:
     import pillow_heif  # HEIC, the photos of telephones; an extra
     pillow_heif.register_heif_opener()
@@ -146,7 +146,7 @@ def _to_srgb(
 # %% ../nbs/15_photo.ipynb #0p-p10
 def _photo(
     color: np.ndarray,  # (H,W) or (H,W,C) as stored, of any type
-    space: str = "",  # "gray", "rgb", "cmyk" or, as floats, "lab"; empty: gray or RGB, as there are channels
+    space: str = "",  # "gray", "rgb", "cmyk" or, as floats, "lab"; empty: "gray" or "rgb", by the channels
     icc: bytes | None = None,
     orientation: int = 1,
     alpha: np.ndarray | None = None,  # (H,W); none: the last of two or four channels, unless these are four inks
@@ -247,7 +247,7 @@ def to_rgb(
 
 # %% ../nbs/15_photo.ipynb #0p-p22
 def _deep(im: Image.Image, data: bytes) -> tuple[np.ndarray, int] | None:
-    "Of more than eight bits, their number too; sources: AV1-ISOBMFF 2.3.3; ISO 15444-1, A.5.1; ITU-T T.81, B.2.2."
+    "Values of more than eight bits, and how many (AV1-ISOBMFF 2.3.3; ISO 15444-1, A.5.1; ITU-T T.81, B.2.2)."
     kind, head = im.format, data[:2**16]
     if kind == "HEIF" and (bits := im.info.get("bit_depth") or 8) > 8:
         return np.asarray(pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)) >> 16 - bits, bits
