@@ -25,15 +25,15 @@ from PIL import Image
 from scipy.cluster.vq import kmeans2
 from skimage import data as skdata
 
+from .cache import fetch
 from .checkpoint import list_checkpoints
 from .colorize import Colorizer
 from .data import toy_portraits
-from .files import MAX_PIXELS, PhotoError, fetch
-from .folder import output_path
+from .files import MAX_PIXELS, PhotoError
 from .hints import Hint, check_hints, hints_path, read_hints, write_hints
-from .photo import Photo, eight_bits, has_color, read_pages
-from .pixels import color_at, fit_gamut, join_lab, lightness, palette, shrink, unscale_L
-from .save import SUFFIXES, check_format, write_pages
+from .photo import Photo, eight_bits, read_pages
+from .pixels import color_at, fit_gamut, has_color, join_lab, lightness, palette, shrink, unscale_L
+from .save import SUFFIXES, check_format, output_path, write_pages
 
 # %% ../nbs/28_app.ipynb #28-006
 SHOWN = 768  # longest side of what is drawn, pixels

@@ -28,8 +28,8 @@ from PIL import Image
 from .colorize import Colorizer, check_values
 from .files import atomic_write, identity, leads_into, printable, progress, say, sweep
 from .hints import Hint, hints_path, read_hints, write_hints
-from .photo import MAX_PIXELS, Photo, eight_bits, has_color, read_pages
-from .pixels import join_lab
+from .photo import MAX_PIXELS, Photo, eight_bits, read_pages
+from .pixels import has_color, join_lab
 from .save import PHOTO_SUFFIXES, check_format, output_path, write_comparison, write_pages
 
 # %% ../nbs/24_folder.ipynb #06a-007

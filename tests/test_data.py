@@ -6,18 +6,20 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections import defaultdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 from PIL import Image
 from skimage.color import lab2rgb, rgb2lab
 
-from portrait_gan.cache import find_source, prepare, save_toys
+from portrait_gan.cache import fetch, find_source, prepare, save_toys
 from portrait_gan.data import Portraits, toy_portraits
-from portrait_gan.files import exclusive
+from portrait_gan.files import atomic_write, exclusive
 from portrait_gan.photo import GRAY_BELOW, PhotoError, color_spread, has_color, read_photo
 
 
@@ -149,6 +151,41 @@ def test_a_killed_process_lets_go(tmp_path):
     child.kill()
     child.communicate()
     with exclusive(tmp_path), pytest.raises(BlockingIOError, match=f"process {os.getpid()} on"), exclusive(tmp_path): pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions as on POSIX")
+def test_a_written_file_obeys_the_umask(tmp_path):
+    for mask in (0o022, 0o077):
+        before = os.umask(mask)
+        try:
+            with atomic_write(tmp_path/"x.txt", "w") as f: f.write("x")
+        finally: os.umask(before)
+        assert stat.S_IMODE((tmp_path/"x.txt").stat().st_mode) == 0o666 & ~mask
+
+
+def test_what_comes_along_with_a_redirect_is_not_read():
+    "A server that goes on sending would hold us as long as it likes."
+    sent = []
+
+    class Endless(BaseHTTPRequestHandler):
+        def do_GET(self):
+            moved = self.path == "/moved.png"
+            self.send_response(302 if moved else 200)
+            if moved: self.send_header("Location", "/there.png")
+            self.end_headers()
+            try:
+                if not moved: self.wfile.write(b"photo")
+                while moved and len(sent) < 2000: sent.append(self.wfile.write(bytes(10_000)))
+            except OSError: pass  # the other side has gone on
+
+        def log_message(self, *args): pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Endless)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    assert fetch(f"http://127.0.0.1:{server.server_port}/moved.png") == ("there.png", b"photo")
+    server.shutdown()
+    server.server_close()
+    assert len(sent) < 2000
 
 
 def test_the_lock_is_no_photo_where_out_lies_in_src(tmp_path):

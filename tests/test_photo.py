@@ -911,7 +911,7 @@ def test_eight_bits_round(): assert eight_bits(np.array([0, 128, 129, 65535], np
 
 
 @pytest.mark.parametrize("name, home", [("lost_as_image", "save"), ("upright", "save"), ("write_pages", "save"), ("PhotoError", "files"),
-                                        ("MAX_PIXELS", "files"), ("photo_errors", "files")])
+                                        ("MAX_PIXELS", "files"), ("photo_errors", "files"), ("GRAY_BELOW", "pixels"), ("color_spread", "pixels")])
 def test_names_of_version_0_1_are_still_here(name, home):
     assert getattr(importlib.import_module("portrait_gan.photo"), name) is getattr(importlib.import_module(f"portrait_gan.{home}"), name)
 
