@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from repository import CFG  # noqa: E402
+from repository import CFG
 
 project = "portrait_gan"
 author = CFG["author"]

@@ -10,6 +10,7 @@ import posixpath
 import re
 import tokenize
 from configparser import ConfigParser
+from copy import copy
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -145,8 +146,8 @@ class Module:
 
     def parameters(self, f: ast.FunctionDef) -> tuple[str, list[tuple[str, str]], str]:
         "Signature, documented parameters, what is returned. A comment speaks of all parameters on its line."
-        a, end = f.args, self.heads[f.lineno]
-        if a.args and a.args[0].arg in ("self", "cls"): a.args.pop(0)
+        a, end = copy(f.args), self.heads[f.lineno]
+        if a.args and a.args[0].arg in ("self", "cls"): a.args = a.args[1:]
         plain = [*a.posonlyargs, *a.args]
         defaults = dict(zip([p.arg for p in reversed(plain)], reversed(a.defaults), strict=False))
         defaults |= {p.arg: d for p, d in zip(a.kwonlyargs, a.kw_defaults, strict=True)}
@@ -254,7 +255,7 @@ def write(app):
         if path.suffix == ".ipynb": text = json.dumps(notebook(path), ensure_ascii=False)
         else: text = rewrite(path.read_text(encoding="utf-8"), source, place)
         if place == "pages/glossary.md": text = glossary(text)
-        made[place.replace("index", "pages/README")] = text
+        made["pages/README.md" if place == "index.md" else place] = text  # docs/index.md includes it
     for folder in ("pages", "api"):
         (DOCS/folder).mkdir(exist_ok=True)
         for old in (DOCS/folder).iterdir():
