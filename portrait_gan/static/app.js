@@ -1,4 +1,4 @@
-// The app of page 28 in the browser: where the mouse is, how far the photo is zoomed, where the line between before and
+// The app of page 29 in the browser: where the mouse is, how far the photo is zoomed, where the line between before and
 // after stands. Photos, hints and colours are Python's: this asks by messages ({do: "add", x, y}) and shows `view`.
 
 const ACCEPT = "image/*,.tif,.tiff,.heic,.heif,.avif,.jp2,.json";
