@@ -49,6 +49,7 @@ def is_owners() -> bool:
 LARGEST, MOST = 200_000_000, 50  # bytes of an upload; photos that are open
 FORMATS = "jpg", "png", "tif", "webp", "avif", "heic"
 _STATIC = files("portrait_gan")/"static"
+# what may be asked of a hint, by its index `i`, and of the photo that is seen
 _OF_HINT = {"move", "color", "radius", "remove", "select"}
 _OF_PHOTO = {*_OF_HINT, "add", "restart", "undo", "redo", "close", "detail", "download"}
 

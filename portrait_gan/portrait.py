@@ -25,23 +25,30 @@ from .photo import Photo, eight_bits, has_color, read_pages
 from .pixels import color_at, fit_gamut, join_lab, lightness, shrink, unscale_L
 from .save import output_path, write_pages
 
-# %% ../nbs/28_portrait.ipynb #28-006
-SHOWN, SCREEN = 768, 2048  # longest sides of what is drawn, and of a part that is shown closely, pixels
-
+# %% ../nbs/28_portrait.ipynb #28-p07
 @contextmanager
-def as_file(data: bytes, name: str) -> Iterator[Path]:
-    "A file for what reads files; what is wrong with it is told by the name that the user knows."
+def as_file(
+    data: bytes,
+    name: str,  # how the user calls it
+) -> Iterator[Path]:
+    "A file for what reads files; a ValueError names it as the user does."
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder)/f"file{Path(name).suffix[:9]}"
+        path = Path(folder)/f"file{Path(name).suffix[:9]}"  # a suffix may bring a remedy: HEIC needs an extra
         path.write_bytes(data)
         try: yield path
         except ValueError as e: raise type(e)(str(e).replace(str(path), name)) from None
 
-def fit(picture: np.ndarray, side: int) -> np.ndarray:  # uint8
-    "Eight bits, and no side longer than that."
+def fit(
+    picture: np.ndarray,  # (H,W) or (H,W,3), uint8 or uint16
+    side: int,  # the longest that a side may be, in pixels
+) -> np.ndarray:  # (h,w) or (h,w,3), uint8; not larger
+    "A copy for the screen."
     small = Image.fromarray(eight_bits(picture))
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     return np.asarray(small)
+
+# %% ../nbs/28_portrait.ipynb #28-006
+SHOWN, SCREEN = 768, 2048  # longest sides of what is drawn, and of a part that is shown closely, pixels
 
 @dataclass
 class Opened:
@@ -53,8 +60,12 @@ class Opened:
     colored: bool  # it has colour already, which will be replaced
 
     @classmethod
-    def read(cls, data: bytes, name: str):
-        "Decode an image file, whatever it was called; raises PhotoError, which names it."
+    def read(
+        cls,
+        data: bytes,  # of an image file
+        name: str,  # whatever it was called
+    ):
+        "Decode a file; raises PhotoError, which names it."
         with as_file(data, name) as path: photo = next(read_pages(path))
         shown = fit(photo.pixels, SHOWN)
         return cls(name, photo, shown, lightness(shown), shown.ndim == 3 and has_color(shown))
@@ -99,7 +110,7 @@ class Hinted(Opened):
     def can(self, steps: int) -> bool: return 0 <= self.version + steps < len(self.versions)
 
     def travel(self, colorizer: Colorizer, steps: int):
-        "Undo (-1) or redo (1) a change of the hints, where there is one."
+        "Undo (steps -1) or redo (1) a change of the hints, where there is one."
         if not self.can(steps): return
         self._follow(colorizer, self.L, self.auto, self.versions[self.version + steps])
         self.version += steps

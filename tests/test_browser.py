@@ -429,7 +429,7 @@ def test_jupyterlab(page, photos):
             kernel.requestExecute({code: 'import os; os._exit(9)'}) }""")
         page.get_by_role("button", name="Ok").click()  # JupyterLab says that it restarts
         page.locator(".pg-stage").press("Control+z")
-        says(page, "does not answer any more: run the cell again")
+        says(page, "Python has stopped: run the cell again")
 
 
 def test_ipywidgets_7(page, photos):

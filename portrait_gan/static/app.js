@@ -133,7 +133,7 @@ function render({ model, el }) {
   function ask(what, buffers) {  // of the photo that is seen: what was meant for one that is gone, Python ignores
     for (const name of Object.keys(waiting)) waiting[name]?.over();
     try { model.send({ photo: view.photo, ...what }, undefined, buffers); }
-    catch { busy(false); say("Python does not answer any more: run the cell again.", true); }
+    catch { busy(false); say("Python has stopped: run the cell again, or load the page anew.", true); }
   }
   function later(name, what) {  // asked when the hand rests, or before anything else is asked
     clearTimeout(waiting[name]?.timer);
