@@ -5,6 +5,7 @@ What visitors bring is deleted within two hours, and no path or address can be o
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before PyTorch comes: threads that wait leave the cores to other visitors
@@ -14,9 +15,9 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 from skimage import data
 
-from portrait_gan.app import Portrait
 from portrait_gan.colorize import Colorizer
 from portrait_gan.hints import Hint, hints_path, write_hints
+from portrait_gan.portrait import Portrait
 
 COLORIZER = Colorizer.from_pretrained(os.environ.get("PORTRAIT_GAN_WEIGHTS"))
 HOW = ("Click where you know a colour; it takes the one chosen here, as far as it exists at that place's light." if COLORIZER.takes_hints else
@@ -30,19 +31,24 @@ def samples() -> list[list[str]]:
     return [[str(p)] for p in sorted(folder.iterdir())]
 
 
+@contextmanager
+def told():
+    "What goes wrong is one line for the visitor."
+    try: yield
+    except (ValueError, OSError, RuntimeError, MemoryError) as e: raise gr.Error(" ".join(str(e).split())) from None
+
+
 def look(path: str | None, size: int, saturation: float):  # the portrait, before and after, the map of hints, nothing to download yet
     "Read a photo and run the network."
     if not path: return None, None, None, None
-    try:
-        portrait = Portrait.read(Path(path).read_bytes(), Path(path).name)
-        portrait.predict(COLORIZER, int(size))
-    except ValueError as e: raise gr.Error(" ".join(str(e).split())) from None
-    return portrait, *draw(portrait, saturation)
+    with told(): portrait = Portrait.read(Path(path).read_bytes(), Path(path).name)
+    return portrait, *resize(portrait, size, saturation)
 
 
 def resize(portrait: Portrait | None, size: int, saturation: float):
-    "Run the network again, at another size; the hints stay."
-    if portrait is not None: portrait.predict(COLORIZER, int(size))
+    "Run the network, perhaps again and at another size; the hints stay."
+    if portrait is not None:
+        with told(): portrait.predict(COLORIZER, int(size))
     return draw(portrait, saturation)
 
 
@@ -59,21 +65,14 @@ def draw(portrait: Portrait | None, saturation: float):
     return (before, after), np.asarray(marked), None
 
 
-def change(portrait: Portrait | None, hints: list[Hint], saturation: float):
-    "Other hints: the network runs once."
-    if portrait is not None:
-        try: portrait.hint(COLORIZER, hints)
-        except ValueError as e: raise gr.Error(" ".join(str(e).split())) from None
-    return portrait, *draw(portrait, saturation)
-
-
 def add(portrait: Portrait | None, color: str, saturation: float, click: gr.SelectData):
-    "A hint where somebody clicked, in the pixels of the copy that is shown."
-    if portrait is None: return None, None, None, None
-    x, y = click.index
-    scale = portrait.size[0]/portrait.shown.shape[1]
-    portrait.past.append(portrait.hints)
-    return change(portrait, [*portrait.hints, Hint((x + .5)*scale, (y + .5)*scale, in_hex(color))], saturation)
+    "A hint where somebody clicked, in the pixels of the copy that is shown; the network runs once."
+    if portrait is not None:
+        x, y = click.index
+        scale = portrait.size[0]/portrait.shown.shape[1]
+        hint = Hint((x + .5)*scale, (y + .5)*scale, in_hex(color))
+        with told(): portrait.hint(COLORIZER, [*portrait.hints, hint])
+    return portrait, *draw(portrait, saturation)
 
 
 def in_hex(color: str) -> str:
@@ -83,18 +82,21 @@ def in_hex(color: str) -> str:
 
 
 def undo(portrait: Portrait | None, saturation: float):
-    return change(portrait, portrait.past.pop() if portrait is not None and portrait.past else getattr(portrait, "hints", []), saturation)
+    if portrait is not None:
+        with told(): portrait.travel(COLORIZER, -1)
+    return portrait, *draw(portrait, saturation)
 
 
 def clear(portrait: Portrait | None, saturation: float):
-    if portrait is not None and portrait.hints: portrait.past.append(portrait.hints)
-    return change(portrait, [], saturation)
+    if portrait is not None and portrait.hints:
+        with told(): portrait.hint(COLORIZER, [])
+    return portrait, *draw(portrait, saturation)
 
 
 def save(portrait: Portrait | None, saturation: float) -> Iterator[list[str]]:
     "The whole photo at its own resolution, and its hints, as files; Gradio copies them into its own cache, which `delete_cache` empties."
     if portrait is None: raise gr.Error("Choose a photo first.")
-    name, content, note = portrait.save(saturation)
+    with told(): name, content, note = portrait.save(saturation)
     if note: gr.Info(note)
     with tempfile.TemporaryDirectory() as folder:
         (path := Path(folder)/name).write_bytes(content)

@@ -146,15 +146,77 @@ def test_a_mishap_is_one_line_and_changes_nothing(app, tmp_path):
         assert message in app.message and app.view["failed"] and not app.view["busy"]
     for what in (dict(do="remove", i=7), dict(do="move", i=7, x=1, y=1), dict(do="select", i=7), dict(do="show", i=7)): from_browser(app, **what)
     assert (app.portrait.hints, app.after) == kept
-    monstrous = [b"x"*10**6]
+    monstrous = [b"x"*999_999]
     for part in range(202): from_browser(app, monstrous, do="upload", name="big.png", part=part, parts=500)
-    assert "more than 200 MB" in app.message and len(app._coming) < 210e6
+    assert "more than 200 MB" in app.message and sum(map(len, app._coming[1])) == 200*999_999
+    from_browser(app, [b"x"], do="upload", name="big.png", part=499, parts=500)  # the last would fit again
+    assert "big.png: a part of it was lost" in app.message and (app.portrait.hints, app.after) == kept
+
+
+def test_pieces_of_two_uploads_do_not_mix(app, tmp_path):
+    whole = (tmp_path/"granny.png").read_bytes()
+    from_browser(app, [whole[:50]], do="upload", name="a.png", part=0, parts=2)
+    from_browser(app, [whole[:50]], do="upload", name="b.png", part=0, parts=2)
+    from_browser(app, [whole[50:]], do="upload", name="a.png", part=1, parts=2)
+    assert "a.png: a part of it was lost; choose it again" in app.message and app.view["failed"]
+    from_browser(app, [whole[50:]], do="upload", name="b.png", part=1, parts=2)
+    assert [p["name"] for p in app.photos] == ["granny.png", "b.png"] and app._coming == ("", [])
+    from_browser(app, [whole], do="upload", name="c.png", part=3, parts=4)  # with no beginning
+    assert "c.png: a part of it was lost" in app.message
+
+
+def test_what_was_meant_for_one_photo_is_not_done_to_another(app, tmp_path):
+    for name in "ab":
+        from_browser(app, [(tmp_path/"granny.png").read_bytes()], do="upload", name=f"{name}.png", part=0, parts=1)
+        from_browser(app, do="add", x=60, y=40)
+    seen = app.view["photo"]
+    for _ in range(2): from_browser(app, do="close", photo=seen)  # a double click
+    assert [p["name"] for p in app.photos] == ["granny.png", "a.png"] and len(app.portrait.hints) == 1
+    kept, view = app.portrait.hints, app.view
+    for what in (dict(do="move", i=0, x=1, y=1), dict(do="remove", i=0), dict(do="restart"), dict(do="undo"), dict(do="add", x=9, y=9),
+                 dict(do="detail", box=[900, 900, 990, 990]), dict(do="download")): from_browser(app, photo=seen, **what)
+    assert (app.portrait.hints, app.view) == (kept, view)
+    from_browser(app, do="undo", photo=view["photo"])
+    assert app.portrait.hints == []
+
+
+def test_a_choice_draws_nothing_anew(app):
+    from_browser(app, do="add", x=60, y=40)
+    from_browser(app, do="detail", box=[0, 0, 50, 50])
+    near = app.detail
+    from_browser(app, do="select", i=None)
+    assert app.view["selected"] is None and app.detail is near
+    from_browser(app, do="select", i=0)
+    assert app.view["selected"] == 0 and app.detail is near
+
+
+def test_a_failure_of_the_network_leaves_undo_as_it_was(app, monkeypatch):
+    from_browser(app, do="add", x=60, y=40)
+    from_browser(app, do="color", i=0, color="red")
+    def fail(*_): raise MemoryError("Unable to allocate 9 GiB")
+    with monkeypatch.context() as patch:
+        patch.setattr(app.colorizer, "follow", fail)
+        for what in (dict(do="undo"), dict(do="add", x=9, y=9)):
+            from_browser(app, **what)
+            assert app.message == "Unable to allocate 9 GiB" and app.view["failed"] and not app.view["busy"]
+            assert [h.color for h in app.portrait.hints] == ["red"] and app.view["undo"] and not app.view["redo"]
+    from_browser(app, do="undo")
+    from_browser(app, do="redo")
+    assert [h.color for h in app.portrait.hints] == ["red"]
+
+
+def test_a_telephone_s_photo_brings_its_remedy(app, monkeypatch):
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)  # as without the extra `heic`
+    monkeypatch.setattr(Image, "ID", [kind for kind in Image.ID if kind != "HEIF"])
+    from_browser(app, [b"Dear reader"], do="upload", name="aunt.heic", part=0, parts=1)
+    assert app.message.startswith("aunt.heic: not an image") and "portrait-gan[heic]" in app.message
 
 
 def test_weights_without_hints_say_so(app):
     from_browser(app, do="add", x=60, y=40)
     from_browser(app, do="weights", name="bundled weights")
     assert app.view["no_hints"].startswith("No hints: bundled weights") and len(app.result()[0]) == 1
+    assert app.portrait.photo.colorized == "bundled weights"  # and no word of a hint that was not followed
     after = app.after
     for what in (dict(do="add", x=1, y=1), dict(do="color", i=0, color="red"), dict(do="remove", i=0), dict(do="undo")): from_browser(app, **what)
     assert len(app.portrait.hints) == 1 and app.after == after

@@ -19,7 +19,7 @@ TOOLS = Path(sys.executable).parent
 NOTEBOOKS = sorted(p.name for p in (Path(__file__).parent.parent/"nbs").glob("[0-9]*.ipynb"))
 MODULES = ["data", "lab", "pixels", "pretrained", "generator", "hints", "discriminator", "losses", "training", "metrics", "colorize",
            "evaluation", "files", "photo", "groups", "cache", "checkpoint", "config", "run", "report", "save",
-           "folder", "lite", "export", "cli", "app"]
+           "folder", "lite", "export", "cli", "portrait", "app"]
 
 
 @pytest.fixture(scope="module")

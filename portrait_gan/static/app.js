@@ -1,4 +1,4 @@
-// The app of page 28 in the browser: where the mouse is, how far the photo is zoomed, where the line between before and
+// The app of page 29 in the browser: where the mouse is, how far the photo is zoomed, where the line between before and
 // after stands. Photos, hints and colours are Python's: this asks by messages ({do: "add", x, y}) and shows `view`.
 
 const ACCEPT = "image/*,.tif,.tiff,.heic,.heif,.avif,.jp2,.json";
@@ -39,6 +39,18 @@ function reconcile(parent, count, make) {  // as many children as there are thin
   while (parent.children.length > count) parent.lastChild.remove();
   while (parent.children.length < count) parent.append(make(parent.children.length));
   return [...parent.children];
+}
+
+function drag(node, down, move, end = () => {}) {  // until the pointer is lifted, or taken away (its type says which)
+  node.setPointerCapture(down.pointerId);
+  const ours = (act) => (e) => { if (e.pointerId === down.pointerId) act(e); };
+  const moved = ours(move), ended = ours((e) => {
+    node.removeEventListener("pointermove", moved);
+    for (const type of ["pointerup", "pointercancel"]) node.removeEventListener(type, ended);
+    end(e);
+  });
+  node.addEventListener("pointermove", moved);
+  for (const type of ["pointerup", "pointercancel"]) node.addEventListener(type, ended);
 }
 
 // ---------------------------------------------------------------------------------------------------------------- //
@@ -99,7 +111,7 @@ function build() {  // every element once, by name
     button("download", "Download", "Colour the whole photo, at its own resolution, and save it with its hints", { className: "pg-button pg-main" }),
     named("links", h("div", { className: "pg-links" })));
 
-  ui.work = h("div", { className: "pg-work" },
+  ui.work = h("div", { className: "pg-work", hidden: true },
     named("photo", h("div", { className: "pg-photo" }, tools, frame, line, named("film", h("div", { className: "pg-film", role: "group", ariaLabel: "open photos" })))),
     h("div", { className: "pg-side" }, hint, settings));
   ui.message = h("div", { className: "pg-message", role: "status" });
@@ -111,15 +123,27 @@ function build() {  // every element once, by name
 // ---------------------------------------------------------------------------------------------------------------- //
 
 function render({ model, el }) {
-  const ui = build(), urls = {}, timers = {}, listeners = [];
-  let view = {}, saving = false;
+  const ui = build(), urls = {}, waiting = {}, listeners = [];
+  let view = {}, saving = false, looking = null;
   let scale = null, cross = null;  // screen pixels for one of the photo, null: all of it fits; where the keyboard points
   let wanted = null;  // what gets the focus when Python has answered
   el.append(ui.root);
 
   const on = (name, act) => { model.on(name, act); listeners.push([name, act]); };
-  const ask = (what, buffers) => model.send(what, undefined, buffers);
-  const later = (name, act, wait = 250) => { clearTimeout(timers[name]); timers[name] = setTimeout(() => { delete timers[name]; act(); }, wait); };
+  function ask(what, buffers) {  // of the photo that is seen: what was meant for one that is gone, Python ignores
+    for (const name of Object.keys(waiting)) waiting[name]?.over();
+    try { model.send({ photo: view.photo, ...what }, undefined, buffers); }
+    catch { busy(false); say("Python has stopped: run the cell again, or load the page anew.", true); }
+  }
+  function later(name, what) {  // asked when the hand rests, or before anything else is asked
+    clearTimeout(waiting[name]?.timer);
+    const over = () => { clearTimeout(waiting[name].timer); delete waiting[name]; ask(what); };
+    waiting[name] = { what, over, timer: setTimeout(over, 250) };
+  }
+  function edit(what, i, change) {  // another place, radius or colour of a hint, seen at once
+    Object.assign(view.hints[i], change);
+    later(`${what} ${i}`, { do: what, i, photo: view.photo, ...change });
+  }
   const focused = () => ui.root.getRootNode().activeElement;
   const able = () => Boolean(view.width) && !view.no_hints;
   const chosen = () => (able() && view.selected != null ? view.hints[view.selected] : null);
@@ -159,7 +183,7 @@ function render({ model, el }) {
     ui.sheet.style.height = `${view.height * now()}px`;
     cut();
     marks();
-    later("near", closer);
+    soon();
   }
 
   function zoom(to, x, y) {  // the photo's point under (x, y) of the stage stays there
@@ -174,6 +198,8 @@ function render({ model, el }) {
     ui.stage.scrollTop += after.top + v * after.height - y;
     cut();
   }
+
+  function soon() { clearTimeout(looking); looking = setTimeout(closer, 250); }
 
   function closer() {  // the photo's own pixels, where the copy has too few
     const density = now() * window.devicePixelRatio, copy = ui.before.naturalWidth / view.width;
@@ -209,7 +235,7 @@ function render({ model, el }) {
       onfocus: () => { if (able() && view.selected !== index() && node.matches(":focus-visible")) ask({ do: "select", i: index() }); },
       onwheel: (e) => { if (!able() || e.ctrlKey) return; e.preventDefault(); e.stopPropagation(); widen(index(), e.deltaY < 0 ? 1.15 : 1 / 1.15); },
       onkeydown: (e) => hintKey(e, index()),
-      onpointerdown: (e) => { if (e.button === 0 && able()) { e.stopPropagation(); drag(e, node, index()); } } },
+      onpointerdown: (e) => { if (e.button === 0 && able()) { e.stopPropagation(); carry(e, node, index()); } } },
       h("span", { className: "pg-ring" }));
     return node;
   }
@@ -222,43 +248,38 @@ function render({ model, el }) {
 
   function remove(i) {
     if (!able() || i == null || i < 0) return;
-    if (view.selected === i) view.selected = null;  // a second Delete, before Python has answered, finds nothing
-    const inside = ui.hints.contains(focused());
+    const inside = [ui.hints, ui.hint, ui.remove].some((node) => node.contains(focused()));
     ask({ do: "remove", i });
-    if (inside) ui.stage.focus();
+    view.hints.splice(i, 1);  // gone at once: a second Delete or click, before Python has answered, finds nothing
+    view.selected = null;
+    marks(); colors();
+    if (inside) ui.stage.focus({ preventScroll: true });
   }
 
   function widen(i, factor) {
-    const hint = view.hints[i];
-    hint.radius = clamp(hint.radius * factor, 1, Math.max(view.width, view.height));
+    edit("radius", i, { radius: clamp(view.hints[i].radius * factor, 1, Math.max(view.width, view.height)) });
     marks();
-    later("radius", () => ask({ do: "radius", i, radius: hint.radius }));
   }
 
   function shift(i, dx, dy) {
-    const hint = view.hints[i];
-    hint.x = clamp(hint.x + dx, 0, view.width - 0.1); hint.y = clamp(hint.y + dy, 0, view.height - 0.1);
-    put(ui.hints.children[i], hint.x, hint.y);
-    later("move", () => ask({ do: "move", i, x: hint.x, y: hint.y }));
+    const { x, y } = view.hints[i];
+    edit("move", i, { x: clamp(x + dx, 0, view.width - 0.1), y: clamp(y + dy, 0, view.height - 0.1) });
+    marks();
   }
 
-  function drag(down, node, i) {
-    node.setPointerCapture(down.pointerId);
+  function carry(down, node, i) {
     node.focus({ preventScroll: true, focusVisible: false });
+    const photo = view.photo;
     let moved = false;
-    const move = (e) => {
-      if (!moved && Math.hypot(e.clientX - down.clientX, e.clientY - down.clientY) < 4) return;
-      moved = true;
-      put(node, ...place(e));
-    };
-    const up = (e) => {
-      node.removeEventListener("pointermove", move);
+    drag(node, down, (e) => {
+      moved ||= Math.hypot(e.clientX - down.clientX, e.clientY - down.clientY) >= 4;
+      if (moved) put(node, ...place(e));
+    }, (e) => {
       const [x, y] = place(e);
-      if (moved && e.type === "pointerup") ask({ do: "move", i, x, y });
-      else if (view.selected !== i) ask({ do: "select", i });
-    };
-    node.addEventListener("pointermove", move);
-    node.addEventListener("pointerup", up, { once: true });
+      if (e.type === "pointercancel") marks();
+      else if (moved) ask({ do: "move", i, x, y, photo });
+      else if (view.selected !== i) ask({ do: "select", i, photo });
+    });
   }
 
   function hintKey(e, i) {
@@ -328,16 +349,13 @@ function render({ model, el }) {
 
   ui.palette.addEventListener("pointerdown", (down) => {
     if (down.button !== 0 || !chosen()) return;
-    ui.palette.setPointerCapture(down.pointerId);
     const at = (e) => {
       const box = ui.palette.getBoundingClientRect(), [left, right, lower, upper] = view.edges;
       return [left - 0.5 + clamp((e.clientX - box.left) / box.width, 0, 1) * (right - left + 1),
         upper + 0.5 - clamp((e.clientY - box.top) / box.height, 0, 1) * (upper - lower + 1)];
     };
-    const move = (e) => dot(...at(e));
-    move(down);
-    ui.palette.addEventListener("pointermove", move);
-    ui.palette.addEventListener("pointerup", (e) => { ui.palette.removeEventListener("pointermove", move); recolor({ ab: at(e) }); }, { once: true });
+    dot(...at(down));
+    drag(ui.palette, down, (e) => dot(...at(e)), (e) => { if (e.type === "pointerup") recolor({ ab: at(e) }); else colors(); });
   });
   ui.palette.addEventListener("keydown", (e) => {
     const hint = chosen();
@@ -347,16 +365,14 @@ function render({ model, el }) {
     else if (ARROWS[e.key]) {
       const [dx, dy] = ARROWS[e.key], step = e.shiftKey ? 1 : 5;
       const [left, right, lower, upper] = view.edges;
-      hint.ab = [clamp(hint.ab[0] + dx * step, left, right), clamp(hint.ab[1] - dy * step, lower, upper)];
+      edit("color", view.selected, { ab: [clamp(hint.ab[0] + dx * step, left, right), clamp(hint.ab[1] - dy * step, lower, upper)] });
       dot(...hint.ab);
-      later("color", () => recolor({ ab: hint.ab }));
     } else return;
     e.preventDefault(); e.stopPropagation();
   });
   ui.color.addEventListener("change", () => ui.color.value.trim() && recolor({ color: ui.color.value.trim() }));
   ui.radius.addEventListener("input", () => {
-    const i = view.selected;
-    if (chosen()) { view.hints[i].radius = +ui.radius.value; marks(); later("radius", () => ask({ do: "radius", i, radius: view.hints[i].radius })); }
+    if (chosen()) { edit("radius", view.selected, { radius: +ui.radius.value }); marks(); }
   });
 
   // ---- the photo: click, pan, keys
@@ -364,29 +380,21 @@ function render({ model, el }) {
     if (down.button !== 0 || !view.width) return;
     const start = [ui.stage.scrollLeft, ui.stage.scrollTop];
     let panned = false;
-    const move = (e) => {
+    drag(ui.sheet, down, (e) => {
       const [dx, dy] = [e.clientX - down.clientX, e.clientY - down.clientY];
       panned ||= Math.hypot(dx, dy) >= 4;
       if (panned && scale !== null && e.pointerType === "mouse") [ui.stage.scrollLeft, ui.stage.scrollTop] = [start[0] - dx, start[1] - dy];
-    };
-    const stop = (e) => {
-      window.removeEventListener("pointermove", move);
-      window.removeEventListener("pointerup", stop);
-      window.removeEventListener("pointercancel", stop);
-      if (e.type !== "pointerup" || panned || !able()) return;
+    }, (e) => {
       const [x, y] = place(e);
-      ask({ do: "add", x, y });
-    };
-    window.addEventListener("pointermove", move);
-    window.addEventListener("pointerup", stop);
-    window.addEventListener("pointercancel", stop);
+      if (e.type === "pointerup" && !panned && able()) ask({ do: "add", x, y });
+    });
   });
   ui.stage.addEventListener("wheel", (e) => {
     if (!e.ctrlKey || !view.width) return;  // without Ctrl the page scrolls, as everywhere
     e.preventDefault();
     zoom(now() * Math.exp(-e.deltaY / 300), e.clientX, e.clientY);
   }, { passive: false });
-  ui.stage.addEventListener("scroll", () => { cut(); later("near", closer); });
+  ui.stage.addEventListener("scroll", () => { cut(); soon(); });
   ui.stage.addEventListener("keydown", (e) => {
     if (e.target !== ui.stage || e.ctrlKey || e.metaKey || e.altKey || !view.width) return;
     if (ARROWS[e.key] && able()) {
@@ -414,31 +422,31 @@ function render({ model, el }) {
   ui.grip.addEventListener("pointerdown", (down) => {
     if (down.button !== 0) return;
     down.preventDefault();
-    ui.grip.setPointerCapture(down.pointerId);
-    const move = (e) => {
+    drag(ui.grip, down, (e) => {
       const stage = ui.stage.getBoundingClientRect(), sheet = ui.sheet.getBoundingClientRect();
       const left = Math.max(stage.left, sheet.left), right = Math.min(stage.left + ui.stage.clientWidth, sheet.right);
       ui.line.value = clamp(100 * (e.clientX - left) / (right - left), 0, 100);
       cut();
-    };
-    ui.grip.addEventListener("pointermove", move);
-    ui.grip.addEventListener("pointerup", () => ui.grip.removeEventListener("pointermove", move), { once: true });
+    });
   });
 
   // ---- photos come and go
-  async function upload(files) {
-    const last = (f) => f.name.endsWith(".hints.json");
-    for (const file of [...files].sort((a, b) => last(a) - last(b))) {  // hints need their photo
-      if (file.size > view.limit) { say(`${file.name}: more than ${view.limit / 1e6} MB`, true); continue; }
-      const parts = Math.max(1, Math.ceil(file.size / PIECE));
-      for (let part = 0; part < parts; part++) {
-        const data = await file.slice(part * PIECE, (part + 1) * PIECE).arrayBuffer();
-        ask({ do: "upload", name: file.name, part, parts }, [new DataView(data)]);
-      }
+  async function send(file) {
+    if (file.size > view.limit) return say(`${file.name}: more than ${view.limit / 1e6} MB`, true);
+    const parts = Math.max(1, Math.ceil(file.size / PIECE));
+    for (let part = 0; part < parts; part++) {
+      const data = await file.slice(part * PIECE, (part + 1) * PIECE).arrayBuffer();
+      ask({ do: "upload", name: file.name, part, parts }, [new DataView(data)]);
     }
   }
+  let sent = Promise.resolve();
+  function upload(files) {  // one file after the other, also those of two drops: their pieces must not mix
+    const last = (f) => f.name.endsWith(".hints.json");  // hints need their photo
+    for (const file of [...files].sort((a, b) => last(a) - last(b)))
+      sent = sent.then(() => send(file)).catch(() => { busy(false); say(`${file.name} cannot be read: is it a folder, or gone?`, true); });
+  }
   ui.choose.addEventListener("click", () => ui.files.click());
-  ui.files.addEventListener("change", () => { upload(ui.files.files).then(() => { ui.files.value = ""; }); });
+  ui.files.addEventListener("change", () => { upload(ui.files.files); ui.files.value = ""; });
   ui.root.addEventListener("dragover", (e) => {
     if (![...e.dataTransfer.types].includes("Files")) return;
     e.preventDefault(); e.stopPropagation();
@@ -463,7 +471,7 @@ function render({ model, el }) {
   ui.out.addEventListener("click", () => zoom(now() / 1.25));
   ui.fit.addEventListener("click", () => zoom(null));
   ui.one.addEventListener("click", () => zoom(1 / window.devicePixelRatio));
-  for (const name of ["saturation", "size"]) ui[name].addEventListener("input", () => { ui[name].title = ui[name].value; later(name, () => ask({ do: name, value: +ui[name].value })); });
+  for (const name of ["saturation", "size"]) ui[name].addEventListener("input", () => { ui[name].title = ui[name].value; later(name, { do: name, value: +ui[name].value }); });
   ui.weights.addEventListener("change", () => ask({ do: "weights", name: ui.weights.value }));
   ui.format.addEventListener("change", () => ask({ do: "format", value: ui.format.value }));
   ui.download.addEventListener("click", () => { saving = true; ask({ do: "download" }); });
@@ -493,6 +501,11 @@ function render({ model, el }) {
     ui.message.classList.toggle("pg-failed", Boolean(failed));
   }
 
+  function busy(is) {
+    ui.root.ariaBusy = String(is);
+    ui.root.classList.toggle("pg-busy", is);
+  }
+
   function film() {
     const photos = model.get("photos") || [];
     ui.film.hidden = photos.length < 2;
@@ -506,14 +519,17 @@ function render({ model, el }) {
   }
 
   function update() {
-    const before = view;
-    view = structuredClone(model.get("view") || {});
-    const is = Boolean(view.width), other = before.name !== view.name || before.current !== view.current || before.width !== view.width;
+    const before = view, told = model.get("view") || {};
+    say(told.message, told.failed);
+    busy(Boolean(told.busy));
+    if (told.busy || !told.samples) return;  // a message and no more: what is seen stays
+    view = structuredClone(told);
+    if (view.failed) { wanted = null; saving = false; }
+    for (const { what: { do: _, i, photo, ...change } } of Object.values(waiting))  // what a hand is doing meanwhile stays
+      if (photo === view.photo && view.hints?.[i]) Object.assign(view.hints[i], change);
+    const is = Boolean(view.width), other = before.photo !== view.photo;
     if (other) { scale = null; cross = null; ui.cross.hidden = true; }
     if (other || before.format !== view.format || before.saturation !== view.saturation) free();
-    say(view.message, view.failed);
-    ui.root.ariaBusy = String(Boolean(view.busy));
-    ui.root.classList.toggle("pg-busy", Boolean(view.busy));
     ui.door.hidden = !view.local;
     ui.limit.textContent = `or drop them here: up to ${view.limit / 1e6} MB each${view.local ? "; what is larger, open by its path or address" : ""}`;
     fill(ui.sample, [["", "choose …"], ...view.samples.map((s) => [s, s])]);
@@ -522,9 +538,10 @@ function render({ model, el }) {
     ui.weights.value = view.chosen; ui.format.value = view.format;
     ui.size.max = view.largest;
     for (const name of ["saturation", "size"]) {
-      if (!timers[name]) ui[name].value = view[name];  // else it is still being moved
+      if (!waiting[name]) ui[name].value = view[name];  // else it is still being moved
       ui[name].title = ui[name].value;
     }
+    if (!is && ui.work.contains(focused())) ui.choose.focus();  // the keyboard's place is not lost with the last photo
     ui.work.hidden = !is;
     if (!is) return;
     ui.before.alt = `${view.name}, before`; ui.after.alt = `${view.name}, after`;
@@ -539,7 +556,7 @@ function render({ model, el }) {
   on("change:view", update);
   on("change:photos", film);
   on("change:before", () => picture("before", model.get("before")));
-  on("change:after", () => { free(); picture("after", model.get("after")); later("near", closer); });
+  on("change:after", () => { free(); picture("after", model.get("after")); soon(); });
   on("change:palette", () => picture("colors", model.get("palette")));
   on("change:detail", near);
   on("msg:custom", (message, buffers) => { if (message.do === "save") save(message, buffers); });
@@ -552,7 +569,7 @@ function render({ model, el }) {
   return () => {
     watch.disconnect();
     for (const [name, act] of listeners) model.off(name, act);
-    for (const timer of Object.values(timers)) clearTimeout(timer);
+    for (const { timer } of [...Object.values(waiting), { timer: looking }]) clearTimeout(timer);
     for (const url of Object.values(urls)) if (url) URL.revokeObjectURL(url);
     free();
   };
