@@ -55,7 +55,6 @@ def new_checkpoint(
         raise OSError(f"{folder/name} cannot be written ({e.strerror or e}); earlier checkpoints are intact: "
                       "make room, then --resume") from e
 
-#| exporti
 def _flush(path: Path):
     "Bring a file, or a folder's own entries, to the disk, where the system can."
     if os.name != "posix": return
