@@ -8,9 +8,10 @@ from pathlib import Path
 
 import tyro
 
-from portrait_gan.checkpoint import find_checkpoint, read_metrics, refuse_seen, save_generator
+from portrait_gan.checkpoint import find_checkpoint, read_metrics, save_generator
 from portrait_gan.files import atomic_write
 from portrait_gan.generator import load_generator
+from portrait_gan.groups import refuse_seen
 from portrait_gan.report import evaluate_run
 
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Colorize', 'mean_color', 'mean_color_baseline', 'evaluate', 'comparison_sheet', 'judge', 'distance_from_truth',
-           'choose', 'to_old_gray']
+           'choose', 'to_old_gray', 'validate', 'sample_sheet']
 
 # %% ../nbs/12_evaluation.ipynb #12-c03
 import io
@@ -14,15 +14,21 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 from skimage.color import rgb2lab
+from torch import nn
 
 from . import moved
+from .data import Portraits
+from .generator import colorize_gray
 from portrait_gan.lab import (
     BLUE_SENSITIVE,
     ORTHOCHROMATIC,
     PANCHROMATIC,
+    REC601,
     film_gray,
     gray_to_L,
     lab_to_rgb,
+    luma,
+    rgb_to_lab,
     to_pixels,
     to_tensor,
 )
@@ -111,6 +117,45 @@ def to_old_gray(
     buffer = io.BytesIO()
     Image.fromarray(np.uint8((noisy.clip(0, 1)*255).round())).save(buffer, "JPEG", quality=int(rng.integers(35, 75)))
     return np.asarray(Image.open(buffer))
+
+# %% ../nbs/12_evaluation.ipynb #12-c35
+@torch.inference_mode()
+def validate(
+    generator: nn.Module,  # any device
+    data: Portraits,  # the validation split, not augmented
+    ab_scale: float,  # a*b* that is 1
+    batch_size: int = 16,
+    photos: int | None = None,  # look at so many only, spread evenly over the split, whose order is that of sources
+) -> dict[str, float]:  # valid_mae, gray_mae in a*b* units; valid_chroma: mean chroma over that of the truth
+    "Mean |a*b* error| of the generator, and of leaving the photos grey, from Rec. 601 greys."
+    device, was_training = next(generator.parameters()).device, generator.training
+    generator.eval()
+    n, sums = min(photos or len(data), len(data)), torch.zeros(4, dtype=torch.float64)
+    some = np.linspace(0, len(data) - 1, n).round().astype(int).tolist()
+    for i in range(0, n, batch_size):
+        rgb = data.fetch(some[i:i + batch_size])["squares"].to(device)/255
+        L = gray_to_L(luma(rgb, REC601))/50 - 1
+        real = rgb_to_lab(rgb)[:, 1:]
+        fake = generator(L.to(memory_format=torch.channels_last)).float()*ab_scale
+        found = (fake - real).abs().mean(1), real.abs().mean(1), fake.norm(dim=1), real.norm(dim=1)
+        sums += torch.stack([f.mean((1, 2)).sum() for f in found]).cpu()
+    generator.train(was_training)
+    error, gray, chroma, true_chroma = sums.tolist()
+    return dict(valid_mae=error/n, gray_mae=gray/n, valid_chroma=chroma/max(true_chroma, 1e-9))
+
+# %% ../nbs/12_evaluation.ipynb #12-c36
+def sample_sheet(
+    generator: nn.Module,
+    data: Portraits,  # the split the people come from
+    ab_scale: float,
+    n: int = 6,  # people: the first n of the split
+) -> Image.Image:  # three rows: grey, ours, truth
+    "The same people after every epoch."
+    truth = list(data.fetch(list(range(min(n, len(data)))))["squares"].movedim(1, -1).numpy())
+    gray = [to_gray(t) for t in truth]
+    ours = [colorize_gray(generator, g, min(g.shape), ab_scale) for g in gray]
+    rows = [gray_baseline(g) for g in gray], ours, truth
+    return Image.fromarray(np.concatenate([np.concatenate(row, 1) for row in rows]))
 
 # %% ../nbs/12_evaluation.ipynb #12-c32
 def __getattr__(name):  # where names of version 0.1 live now

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import warnings
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -21,7 +21,6 @@ from fnmatch import fnmatch
 from itertools import chain, takewhile
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
 
 from PIL import Image
 
@@ -30,7 +29,17 @@ from .files import atomic_write, identity, leads_into, printable, progress, say,
 from .hints import Hint, hints_path, read_hints, write_hints
 from .photo import MAX_PIXELS, Photo, eight_bits, read_pages
 from .pixels import has_color, join_lab
-from .save import PHOTO_SUFFIXES, check_format, output_path, write_comparison, write_pages
+from portrait_gan.save import (
+    PHOTO_SUFFIXES,
+    Guard,
+    changed_since,
+    check_format,
+    made_before,
+    output_path,
+    pair_path,
+    write_comparison,
+    write_pages,
+)
 
 # %% ../nbs/24_folder.ipynb #06a-007
 @dataclass(frozen=True)
@@ -53,24 +62,40 @@ class Results(list):
     "A list of Result, and in `left_out` how many files in folders were not taken for photos, by suffix."
     left_out: Counter[str]
 
-# %% ../nbs/24_folder.ipynb #06a-010
-class _Found(NamedTuple):
-    "A photo that an input means, or why there is none."
+# %% ../nbs/24_folder.ipynb #24-004
+@dataclass(eq=False)  # two of one photo are two
+class _Job:
+    "A photo on its way, or why an input means none."
     source: Path
     name: Path | None = None  # below the output folder
-    problem: str | None = None
+    problem: str | None = None  # why there is nothing to do
+    target: Path | None = None
+    kind: str = ""  # Pillow's name of the target's format
+    note: str | None = None
+    weight: int = 0  # pixels
+    pages: Iterator[Photo] | None = None
+    first: Photo | None = None  # the page that is coloured with others of its shape
+    hints: list[Hint] | None = None  # for that page
+
+    @property
+    def size(self) -> tuple[int, int]: return self.first.pixels.shape[1::-1]  # width and height
+
+def _problem(e: Exception, job: _Job) -> Result:
+    message = str(e).removeprefix(f"{job.source}: ")
+    if isinstance(e, OSError) and e.strerror: message = f"cannot write {job.target}: {e.strerror}"
+    return Result(job.source, problem=" ".join(message.split()) or type(e).__name__)
 
 # %% ../nbs/24_folder.ipynb #06a-011
-def _find(given: str | Path, out: Path, left_out: Counter[str]) -> list[_Found]:
+def _find(given: str | Path, out: Path, left_out: Counter[str]) -> list[_Job]:
     "The photos that one input means; what a folder holds besides is counted."
     here = Path(given)
-    if os.path.isdir(given): return _walk(here, out, left_out) or [_Found(here, problem="no photos in this folder")]
-    if os.path.lexists(given): return [_Found(here, Path(here.name))]
+    if os.path.isdir(given): return _walk(here, out, left_out) or [_Job(here, problem="no photos in this folder")]
+    if os.path.lexists(given): return [_Job(here, Path(here.name))]
     def is_fixed(part): return not re.search(r"[*?[]", part)
-    if is_fixed(str(given)): return [_Found(here, problem="no such file or folder")]
+    if is_fixed(str(given)): return [_Job(here, problem="no such file or folder")]
     fixed = Path(*takewhile(is_fixed, here.parts))
     matching = os.path.isdir(fixed) and _walk(fixed, out, left_out, here.parts[len(fixed.parts):])
-    return matching or [_Found(here, problem="no file matches this pattern")]
+    return matching or [_Job(here, problem="no file matches this pattern")]
 
 def _fits(name: tuple[str, ...], pattern: tuple[str, ...], begin: bool = False) -> bool:
     "Whether parts of a name match those of a glob, as the standard library's, or (`begin`) a longer name could."
@@ -80,7 +105,7 @@ def _fits(name: tuple[str, ...], pattern: tuple[str, ...], begin: bool = False) 
     if name[0][0] == "." != pattern[0][0] or not fnmatch(name[0], pattern[0]): return False
     return _fits(name[1:], pattern if pattern[0] == "**" else pattern[1:], begin)
 
-def _walk(folder: Path, out: Path, left_out: Counter[str], pattern: tuple[str, ...] = ()) -> list[_Found]:
+def _walk(folder: Path, out: Path, left_out: Counter[str], pattern: tuple[str, ...] = ()) -> list[_Job]:
     "Files below a folder that fit a glob (none: photos), by name; without the output folder and links that lead out."
     found, closed, root, real_out = [], [], os.path.realpath(folder), os.path.realpath(out)
     suffixes, pattern = None if pattern else PHOTO_SUFFIXES, pattern or ("**", "*")
@@ -94,9 +119,9 @@ def _walk(folder: Path, out: Path, left_out: Counter[str], pattern: tuple[str, .
         left_out.update(Path(f).suffix.lower() or "without suffix" for f in fitting if f not in known)
         for path in (Path(here, n) for n in [*sorted(names), *dirs]):
             outside = f"a link that leads out of {folder} is not followed"
-            if not leads_into(path, root): found.append(_Found(path, None, outside))
-            elif path.name in names: found.append(_Found(path, path.relative_to(folder)))
-    return found + [_Found(Path(e.filename), None, f"folder not readable: {e.strerror}") for e in closed]
+            if not leads_into(path, root): found.append(_Job(path, problem=outside))
+            elif path.name in names: found.append(_Job(path, path.relative_to(folder)))
+    return found + [_Job(Path(e.filename), problem=f"folder not readable: {e.strerror}") for e in closed]
 
 # %% ../nbs/24_folder.ipynb #24-001
 @dataclass
@@ -121,122 +146,6 @@ class Options:
         if self.max_pixels < 1: raise ValueError(f"max_pixels is {self.max_pixels}; it must be at least 1")
         self.format, self.hints = check_format(self.format), list(self.hints)
 
-# %% ../nbs/24_folder.ipynb #24-004
-@dataclass
-class _Job:
-    "A photo on its way."
-    number: int  # of its result
-    source: Path
-    problem: str | None = None  # why there is nothing to do
-    target: Path | None = None
-    kind: str = ""  # Pillow's name of the target's format
-    note: str | None = None
-    weight: int = 0  # pixels
-    pages: Iterator[Photo] | None = None
-    first: Photo | None = None  # the page that is coloured with others of its shape
-    hints: list[Hint] | None = None  # for that page
-
-    @property
-    def size(self) -> tuple[int, int]: return self.first.pixels.shape[1::-1]  # width and height
-
-def _problem(e: Exception, job: _Job) -> Result:
-    message = str(e).removeprefix(f"{job.source}: ")
-    if isinstance(e, OSError) and e.strerror: message = f"cannot write {job.target}: {e.strerror}"
-    return Result(job.source, problem=" ".join(message.split()) or type(e).__name__)
-
-# %% ../nbs/24_folder.ipynb #24-006
-class _Guard:
-    "What may be written into the output folder: nothing outside, nothing over an input, and nothing twice."
-    def __init__(self, out: Path, overwrite: bool):
-        self.out, self.overwrite = out, overwrite
-        self.keep: set[tuple] = set()  # identities of files that are not replaced
-        self.taken: dict[Path, Path] = {}  # output -> the photo it belongs to
-
-    def allows(self, job: _Job) -> bool:
-        "Whether its output is still to be written; raises ValueError when it must not be."
-        source, target = job.source, job.target
-        out = os.path.realpath(self.out)
-        inside = ".." not in target.relative_to(self.out).parts and leads_into(target.parent, out)
-        if not inside: raise ValueError(f"its output would lie outside {self.out}")
-        owner = self.taken[target]
-        if owner != source: raise ValueError(f"its output {target} is already that of {owner}")
-        self.refuse_kept(target)
-        if os.path.lexists(target) and not self.overwrite: return False
-        if os.path.islink(source) and not os.path.exists(source): raise ValueError("a link that leads nowhere")
-        if os.path.exists(source) and not os.path.isfile(source): raise ValueError("not a regular file")
-        return True
-
-    def refuse_kept(self, path: Path):
-        if not self.keeps(path): return
-        raise ValueError(f"{path} is an input or an output of this run and is not replaced; "
-                         "choose another output folder")
-
-    def keeps(self, path: Path) -> bool: return (known := identity(path)) is not None and known in self.keep
-
-    def allows_pair(self, path: Path) -> bool:
-        "Whether a comparison may lie there."
-        return path not in self.taken and not self.keeps(path) and (self.overwrite or not os.path.lexists(path))
-
-# %% ../nbs/24_folder.ipynb #06a-u02
-def _hints_beside(job: _Job, colorizer: Colorizer) -> tuple[list[Hint], str | None]:
-    "The hints of a photo's own file, and a note when the network cannot follow them; raises ValueError, one line."
-    path = hints_path(job.source)
-    if not os.path.lexists(path): return [], None
-    if not colorizer.takes_hints: return [], f"{path.name} is not followed: {colorizer.name} was trained without hints"
-    try: return read_hints(path, job.size), None
-    except OSError as e: raise ValueError(f"{path} is not readable ({e.strerror}); mend or remove it") from e
-
-def _keep_hints(job: _Job, guard: _Guard) -> str | None:  # a note when hints lie there that are not the result's
-    "Write what was followed beside a result; raises ValueError when other hints are there that may not be replaced."
-    path = hints_path(job.target)
-    there, ours = os.path.lexists(path), guard.keeps(path)
-    if not job.hints: return f"{path.name} beside it is not of this result" if there and not ours else None
-    if there:
-        with suppress(ValueError, OSError):
-            if read_hints(path, job.size) == job.hints: return None
-        guard.refuse_kept(path)
-        if not guard.overwrite:
-            raise ValueError(f"{path} holds other hints; --overwrite replaces them, or choose another output folder")
-    try: write_hints(path, job.hints, job.size)
-    except OSError as e: raise ValueError(f"cannot write {path}: {e.strerror}") from e
-    guard.keep.add(identity(path))
-    return None
-
-# %% ../nbs/24_folder.ipynb #24-010
-def _pair(target: Path) -> Path: return target.with_name(target.name + ".compare.jpg")
-
-def _header(path: Path) -> tuple[list[int], bool] | None:
-    """The sides, shorter first, and whether it can hold colour.
-
-    None where Pillow cannot say, and for TIFFs, which may begin with a thumbnail."""
-    try:
-        with Image.open(path) as im:
-            return None if im.format == "TIFF" else (sorted(im.size), im.mode.startswith("RGB"))
-    except Exception: return None
-
-def _changed(source: Path, target: Path, hints: Path | None) -> str | None:
-    "A note when a photo is newer than what was made of it, or of another size, or its hints are newer."
-    with suppress(OSError, ValueError):
-        made = os.stat(target).st_mtime
-        if hints and hints.exists() and os.stat(hints).st_mtime > made:
-            return "its hints have changed since; --overwrite makes it anew"
-        a, b = _header(source), _header(target)
-        if os.stat(source).st_mtime > made or a and b and a[0] != b[0]:
-            return "the photo has changed since; --overwrite makes it anew"
-
-def _made_before(found: list[_Found], out: Path, format: str | None) -> set[Path]:
-    "What was found among the photos, but was made of one of them by an earlier run into their own folder."
-    photos, made = [f for f in found if not f.problem], set()
-    here = {known: f.source for f in photos if (known := identity(f.source))}
-    for source, name, _ in photos:
-        target, *_ = output_path(out, name, format)
-        for path in (target, _pair(target)):
-            there = here.get(identity(path))
-            if there in (None, source): continue
-            a, b = _header(source), _header(there)
-            if path != target or b is None or b[1] and (a is None or a[0] == b[0]): made.add(there)
-    return made
-
 # %% ../nbs/24_folder.ipynb #24-012
 def _gray_pages(source: Path, force: bool, max_pixels: int) -> Iterator[Photo]:
     "The pages of a photo; raises ValueError at one that has colour already."
@@ -260,24 +169,49 @@ def _weigh(source: Path) -> int:
             return _FLOWING if im.format == "TIFF" and im.n_frames > 1 else min(im.width*im.height, _FLOWING)
     except Exception: return _FLOWING
 
-def _compare(job: _Job, first: Photo, guard: _Guard) -> str | None:  # a note when there is no comparison
-    if not guard.allows_pair(_pair(job.target)): return None
-    try: write_comparison(job.first.pixels, first.pixels, _pair(job.target))
+def _compare(job: _Job, first: Photo, guard: Guard) -> str | None:  # a note when there is no comparison
+    if not guard.allows_pair(pair_path(job.target)): return None
+    try: write_comparison(job.first.pixels, first.pixels, pair_path(job.target))
     except (OSError, ValueError) as e: return f"no comparison: {e}"
+
+# %% ../nbs/24_folder.ipynb #06a-u02
+def _hints_beside(job: _Job, colorizer: Colorizer) -> tuple[list[Hint], str | None]:
+    "The hints of a photo's own file, and a note when the network cannot follow them; raises ValueError, one line."
+    path = hints_path(job.source)
+    if not os.path.lexists(path): return [], None
+    if not colorizer.takes_hints: return [], f"{path.name} is not followed: {colorizer.name} was trained without hints"
+    try: return read_hints(path, job.size), None
+    except OSError as e: raise ValueError(f"{path} is not readable ({e.strerror}); mend or remove it") from e
+
+def _keep_hints(job: _Job, guard: Guard) -> str | None:  # a note when hints lie there that are not the result's
+    "Write what was followed beside a result; raises ValueError when other hints are there that may not be replaced."
+    path = hints_path(job.target)
+    there, ours = os.path.lexists(path), guard.keeps(path)
+    if not job.hints: return f"{path.name} beside it is not of this result" if there and not ours else None
+    if there:
+        with suppress(ValueError, OSError):
+            if read_hints(path, job.size) == job.hints: return None
+        guard.refuse_kept(path)
+        if not guard.overwrite:
+            raise ValueError(f"{path} holds other hints; --overwrite replaces them, or choose another output folder")
+    try: write_hints(path, job.hints, job.size)
+    except OSError as e: raise ValueError(f"cannot write {path}: {e.strerror}") from e
+    guard.keep.add(identity(path))
+    return None
 
 # %% ../nbs/24_folder.ipynb #24-014
 class _Work:
     "What is done with each photo."
-    def __init__(self, colorizer: Colorizer, options: Options, guard: _Guard):
+    def __init__(self, colorizer: Colorizer, options: Options, guard: Guard):
         self.colorizer, self.options, self.guard, self.naming = colorizer, options, guard, Lock()
 
     def begin(self, job: _Job) -> Result | None:
         "What is known before it is read: a problem, or that its output is there; none: it is to be coloured."
         try:
             if job.problem: raise ValueError(job.problem)
-            if not self.guard.allows(job):
+            if not self.guard.allows(job.source, job.target):
                 hints = hints_path(job.source) if self.options.hint_files else None
-                return Result(job.source, job.target, note=_changed(job.source, job.target, hints), skipped=True)
+                return Result(job.source, job.target, note=changed_since(job.source, job.target, hints), skipped=True)
             job.weight = _weigh(job.source)
         except (ValueError, OSError) as e: return _problem(e, job)
 
@@ -302,7 +236,7 @@ class _Work:
                 pages = chain([first], others if job.kind == "TIFF" else ())
                 lost = write_pages(f, pages, job.kind, self.options.quality)
                 last.enter_context(self.naming)  # one at a time, so that the second of one name sees the first
-                if not self.guard.allows(job): raise ValueError(f"{job.target} came to be meanwhile")
+                if not self.guard.allows(job.source, job.target): raise ValueError(f"{job.target} came to be meanwhile")
                 stale = _keep_hints(job, self.guard)
             self.guard.keep.add(identity(job.target))
         alone = _compare(job, first, self.guard) if self.options.compare else None
@@ -310,15 +244,6 @@ class _Work:
 
 # %% ../nbs/24_folder.ipynb #06a-019
 _BATCH, _WAITING, _FLOWING = 8, 64, 2**25  # photos at once in the network, that wait for their like; pixels under way
-
-class _Waiting(dict):  # shape -> jobs
-    "Jobs that have been read and wait for others of their shape."
-    def add(self, job: _Job, shape: tuple) -> list[_Job]:
-        "Those that are to be coloured now: eight of one shape, or the most of one shape when too many wait."
-        self.setdefault(shape, []).append(job)
-        if len(self[shape]) == _BATCH: return self.pop(shape)
-        if sum(map(len, self.values())) < _WAITING: return []
-        return self.pop(max(self, key=lambda shape: len(self[shape])))
 
 def _answers(color: Callable, jobs: list[_Job]) -> list:
     "A photo or an error for each; where they fail together, each is tried by itself."
@@ -333,7 +258,8 @@ class _Flow:
     def __init__(self, work: _Work):
         self.work, self.weight, self.threads = work, 0, os.cpu_count() or 1
         self.loading, self.storing = deque(), deque()  # jobs, each with what its thread will return
-        self.waiting, self.pool = _Waiting(), ThreadPoolExecutor(self.threads)
+        self.waiting = defaultdict(list)  # shape -> jobs that have been read and wait for others of theirs
+        self.pool = ThreadPoolExecutor(self.threads)
 
     def run(self, jobs: Iterable[_Job]) -> Iterator[tuple[_Job, Result]]:
         "What becomes of jobs, as it is known."
@@ -355,16 +281,20 @@ class _Flow:
         last = not self.loading and not self.waiting or len(self.storing) > 2*self.threads
         if self.storing and (self.storing[0][1].done() or last): queue = self.storing
         elif self.loading: queue = self.loading
-        else: return self._color(self.waiting.pop(next(iter(self.waiting))))
+        else: return self._color(next(iter(self.waiting)))
         job, thread = queue.popleft()
         try: answer = thread.result()
         except Exception as e: answer = _problem(e, job)
         if isinstance(answer, Result):
             self.weight -= job.weight
             yield job, answer
-        elif together := self.waiting.add(job, answer): self._color(together)
+            return
+        self.waiting[answer].append(job)
+        most = max(self.waiting, key=lambda shape: len(self.waiting[shape]))
+        if len(self.waiting[most]) == _BATCH or sum(map(len, self.waiting.values())) == _WAITING: self._color(most)
 
-    def _color(self, jobs: list[_Job]):
+    def _color(self, shape):
+        jobs = self.waiting.pop(shape)
         for job, answer in zip(jobs, _answers(self.work.color, jobs), strict=True):
             self.storing.append((job, self.pool.submit(self.work.store, job, answer)))
 
@@ -389,28 +319,27 @@ def _plan(
     out: Path,
     options: Options,
     share: tuple[int, int],  # number of this process, and of all
-) -> tuple[list[_Job], _Guard, Counter[str]]:  # this process's jobs; what may be written; what was left out
+) -> tuple[list[_Job], Guard, Counter[str]]:  # this process's jobs; what may be written; what was left out
     "What is to be done; raises ValueError for hints with several photos."
-    guard, left_out, jobs = _Guard(out, options.overwrite), Counter(), []
+    guard, left_out = Guard(out, options.overwrite), Counter()
     given = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    found = list(dict.fromkeys(f for g in given for f in _find(g, out, left_out)))  # named twice is meant once
-    hints = {hints_path(f.source) for f in found if not f.problem}
-    found = [f for f in found if f.source not in hints]  # hints that a pattern or the shell took for photos
+    jobs = [job for g in given for job in _find(g, out, left_out)]
+    jobs = list({(job.source, job.name, job.problem): job for job in jobs}.values())  # named twice is meant once
+    hints = {hints_path(job.source) for job in jobs if not job.problem}
+    jobs = [job for job in jobs if job.source not in hints]  # hints that a pattern or the shell took for photos
     # what other processes colour is not replaced either
-    guard.keep = {identity(path) for path in (*(f.source for f in found), *hints)} - {None}
-    if made := _made_before(found, out, options.format):
-        found = [f for f in found if f.source not in made]
+    guard.keep = {identity(path) for path in (*(job.source for job in jobs), *hints)} - {None}
+    for job in jobs:
+        if not job.problem: job.target, job.kind, job.note = output_path(out, job.name, options.format)
+    if made := made_before([(job.source, job.target) for job in jobs if job.target]):
+        jobs = [job for job in jobs if job.source not in made]
         left_out["results of an earlier run"] = len(made)
         if not options.overwrite: guard.keep -= {identity(path) for path in made}  # they are just there
-    if options.hints and len(found) != 1:
-        raise ValueError(f"hints are for one photo, not for {len(found)}; keep them beside each as NAME.hints.json")
-    for number, f in enumerate(found):
-        job = _Job(number, f.source, f.problem)
-        if not f.problem:
-            job.target, job.kind, job.note = output_path(out, f.name, options.format)
-            guard.taken.setdefault(job.target, job.source)
-        if _is_mine(f.name or f.source, *share): jobs.append(job)
-    return jobs, guard, left_out
+    if options.hints and len(jobs) != 1:
+        raise ValueError(f"hints are for one photo, not for {len(jobs)}; keep them beside each as NAME.hints.json")
+    for job in jobs:
+        if job.target: guard.taken.setdefault(job.target, job.source)
+    return [job for job in jobs if _is_mine(job.name or job.source, *share)], guard, left_out
 
 # %% ../nbs/24_folder.ipynb #06a-028
 _ERRORS = ["file", "problem"]
@@ -457,10 +386,10 @@ def colorize_files(
     with warnings.catch_warnings(), progress(range(len(jobs)), desc="colouring") as bar:
         warnings.simplefilter("ignore")  # Pillow's remarks on odd files; what matters is in the results
         for job, result in _Flow(_Work(colorizer, options, guard)).run(jobs):
-            found[job.number] = result
+            found[job] = result
             bar.update()
             if report: report(result)
-    results = Results(found[number] for number in sorted(found))
+    results = Results(found[job] for job in jobs)
     results.left_out = left_out
     try: _write_errors(out, results, *share)
     except OSError as e:

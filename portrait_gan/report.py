@@ -19,7 +19,7 @@ from PIL import Image
 from skimage.data import lbp_frontal_face_cascade_filename
 from skimage.feature import Cascade
 
-from .checkpoint import find_checkpoint, list_checkpoints, refuse_seen, training_curves
+from .checkpoint import find_checkpoint, list_checkpoints, training_curves
 from .colorize import Colorizer
 from .data import Portraits, shrink
 from portrait_gan.evaluation import (
@@ -34,6 +34,7 @@ from portrait_gan.evaluation import (
     to_old_gray,
 )
 from .files import atomic_write, progress
+from .groups import refuse_seen
 from .metrics import JUDGES, _eye, compare, gray_baseline, side_by_side, to_gray
 from .pretrained import best_device, find_weights
 

@@ -261,4 +261,4 @@ def make_pair(
 def __getattr__(name):  # where names of version 0.1 live now
     config = "RECIPES SEED SMOKE TrainConfig build_networks read_config trained_on"
     run = "epoch_batches plan_steps train"
-    return moved(__name__, name, config=config, run=run, checkpoint="refuse_seen training_curves")
+    return moved(__name__, name, config=config, run=run, checkpoint="training_curves", groups="refuse_seen")

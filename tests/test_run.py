@@ -30,10 +30,10 @@ from portrait_gan.checkpoint import (
     newest_valid,
     prune_checkpoints,
     read_metrics,
-    refuse_seen,
     training_curves,
 )
 from portrait_gan.config import SMOKE, TrainConfig, read_config
+from portrait_gan.groups import refuse_seen
 from portrait_gan.report import evaluate_run
 from portrait_gan.run import train
 

@@ -22,7 +22,7 @@ from portrait_gan.generator import build_generator, load_generator
 from portrait_gan.lab import rgb_to_lab
 from portrait_gan.losses import pixel_loss as distance
 from portrait_gan.pretrained import LITE
-from portrait_gan.run import epoch_batches, make_parts, train, try_step, validate
+from portrait_gan.run import epoch_batches, make_parts, plan_steps, train, try_step, validate
 from portrait_gan.training import make_accelerator, train_step
 
 CONFIG = replace(SMOKE, size=32, epochs=1, encoder="tu-mobilenetv3_small_050", gan_share=.5)
@@ -80,14 +80,17 @@ def test_loader_process_changes_nothing(trained):
     assert (runs[0]/"metrics.jsonl").read_text() == (runs[1]/"metrics.jsonl").read_text()
 
 
-def test_no_compiler_is_no_obstacle(trained, monkeypatch, tmp_path):
-    "The same run without torch.compile, and one warning; the next run may try again."
+def test_no_compiler_is_no_obstacle(trained, cache, monkeypatch, tmp_path):
+    "The same run without torch.compile, and one warning; the next run may try again, and so may one whose steps were planned before."
     plain, _ = trained("plain")
     monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("/no/compiler/here",))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path/"inductor"))
     run, said = trained("compiled", compile=True)
     assert sum("torch.compile does not work here" in line for line in said) == 1
     assert losses(run) == losses(plain)
+    assert torch._dynamo.eval_frame._stance.stance == "default"
+    photos = (Portraits(cache, split, 32) for split in ("train", "valid"))
+    assert plan_steps(replace(CONFIG, minutes=.01, compile=True, gan_share=0.), *photos, make_accelerator()) >= 1
     assert torch._dynamo.eval_frame._stance.stance == "default"
 
 
