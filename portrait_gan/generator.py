@@ -61,6 +61,7 @@ def fold_stem(
     conv.weight, conv.in_channels = nn.Parameter((conv.weight/(2*std)).sum(1, keepdim=True)), 1
     return encoder
 
+# %% ../nbs/05_generator.ipynb #05-widen
 @torch.no_grad()
 def widen_stem(
     network: nn.Module,  # begins with a convolution; changed in place
@@ -122,6 +123,7 @@ def _check_names(encoder: str, weights: str | None, in_channels: int):
     if weights and in_channels not in (1, 3, 4):
         raise ValueError(f"pretrained weights need in_channels 1, 3 or 4, got {in_channels}")
 
+# %% ../nbs/05_generator.ipynb #05-build
 def build_generator(
     encoder: str = "efficientnet-b5",  # smp encoder name, e.g. "resnet34", or "tu-" and a timm name
     weights: str | None = "imagenet",  # the encoder's pretrained weights; None: random

@@ -43,11 +43,16 @@ def to_pixels(
 # %% ../nbs/02_lab.ipynb #01-014
 def _power(x: Tensor, p: float) -> Tensor: return x.log_().mul_(p).exp_()  # x**p for x > 0, in the place of x
 
-_JOINT = .0404482362771082  # where the two pieces of sRGB's curve meet; the standard rounds it to .04045
-
 def _below(x: Tensor, joint: float, slope: float) -> Tensor:
     "The straight piece: 0 from the joint on."
     return x.clamp(max=joint).sub_(joint).mul_(slope)
+
+def _compress(t: Tensor) -> Tensor:
+    "CIELAB's cube root with a straight piece near 0 (CIE 15)."
+    return _below(t, (6/29)**3, 841/108).add_(_power(t.clamp(min=(6/29)**3), 1/3))
+
+# %% ../nbs/02_lab.ipynb #02-curve
+_JOINT = .0404482362771082  # where the two pieces of sRGB's curve meet; the standard rounds it to .04045
 
 def to_linear(
     v: Tensor,  # sRGB values in [0,1], any shape
@@ -58,10 +63,6 @@ def to_linear(
 def _encode(v: Tensor) -> Tensor:
     "Linear light to sRGB value."
     return _below(v, _JOINT/12.92, 12.92).add_(_power(v.clamp(min=_JOINT/12.92), 1/2.4), alpha=1.055).sub_(.055)
-
-def _compress(t: Tensor) -> Tensor:
-    "CIELAB's cube root with a straight piece near 0 (CIE 15)."
-    return _below(t, (6/29)**3, 841/108).add_(_power(t.clamp(min=(6/29)**3), 1/3))
 
 def _expand(f: Tensor) -> Tensor:
     "The inverse of `_compress`."
@@ -179,6 +180,7 @@ BLUE_SENSITIVE = (0., .05, .95)  # plates before 1873; plausible, not measured, 
 ORTHOCHROMATIC = (0., .45, .55)  # blue and green, no red: the best on sale until 1906, common long after
 PANCHROMATIC = (.30, .35, .35)  # all colours, blue a little too strong for the eye
 
+# %% ../nbs/02_lab.ipynb #02-film
 def film_gray(
     rgb: Tensor,  # (N,3,H,W) sRGB in [0,1]
     weights: Tensor | Sequence[float],  # (N,3), or (3,) for all: sensitivity to R, G, B light, >= 0; scaled to sum 1
