@@ -130,6 +130,7 @@ def _adding_up(nets, last):
         for m in () if last else (nets.generator, nets.discriminator): stack.enter_context(nets.accelerator.no_sync(m))
         yield
 
+# %% ../nbs/09_training.ipynb #09-part2
 def _part(nets, part, settings, gan, last, undo):
     "The gradients of one part of a batch; with the last part the discriminator is updated. Its losses; all finite?"
     L, real_ab, weight, *given = part
