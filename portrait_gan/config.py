@@ -97,7 +97,7 @@ class _Learns(_Wants):
     # speed and memory
     accumulate: int = 1  # parts in which a step is computed, one after the other: less memory, the same batch
     checkpoint_gradients: bool = False  # recompute activations: less memory, more time (Chen et al. 2016)
-    compile: bool = False  # torch.compile networks and Lab; pays on GPUs in long runs; not with checkpoint_gradients
+    compile: bool = False  # torch.compile networks and Lab; meant for long runs on GPUs; not with checkpoint_gradients
     workers: int | None = None  # loader processes; none: 2 with an accelerator, 0 on a CPU
     # around it
     seed: int = 0  # of weights, crops, flips, greys and order

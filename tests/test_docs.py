@@ -255,7 +255,7 @@ def test_in_a_browser(site, browser, width, scheme):
         shade = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (max(map(int, re.findall(r"\d+", shade)[:3])) < 60) == (scheme == "dark"), shade
     page.goto((site/"pages/09_training.html").as_uri())
-    solution = page.locator("details", has_text="Solution").first
+    solution = page.locator("details", has=page.get_by_text("Solution", exact=True)).first
     assert not solution.locator("pre").is_visible()
     solution.locator("summary").click()
     assert solution.locator("pre").is_visible() and "def ema_update" in solution.inner_text()

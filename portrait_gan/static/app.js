@@ -130,15 +130,17 @@ function render({ model, el }) {
   el.append(ui.root);
 
   const on = (name, act) => { model.on(name, act); listeners.push([name, act]); };
-  function ask(what, buffers) {  // of the photo that is seen: what was meant for one that is gone, Python ignores
-    for (const name of Object.keys(waiting)) waiting[name]?.over();
+  function post(what, buffers) {  // of the photo that is seen: what was meant for one that is gone, Python ignores
     try { model.send({ photo: view.photo, ...what }, undefined, buffers); }
     catch { busy(false); say("Python has stopped: run the cell again, or load the page anew.", true); }
   }
+  function flush() {  // what waits, in the order in which it was done
+    for (const [name, { what, timer }] of Object.entries(waiting)) { clearTimeout(timer); delete waiting[name]; post(what); }
+  }
+  function ask(what, buffers) { flush(); post(what, buffers); }
   function later(name, what) {  // asked when the hand rests, or before anything else is asked
     clearTimeout(waiting[name]?.timer);
-    const over = () => { clearTimeout(waiting[name].timer); delete waiting[name]; ask(what); };
-    waiting[name] = { what, over, timer: setTimeout(over, 250) };
+    waiting[name] = { what, timer: setTimeout(flush, 250) };
   }
   function edit(what, i, change) {  // another place, radius or colour of a hint, seen at once
     Object.assign(view.hints[i], change);
