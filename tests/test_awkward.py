@@ -440,7 +440,8 @@ def test_a_killed_run_is_finished_by_the_next(tmp_path, command, how):
     for i in range(40): Image.fromarray(np.tile(np.roll(GRAY, i, 0), (20, 20))).save(tmp_path/f"in/{i:02d}.png")
     args = ["colorize", "in", "--out", "out", "--compare"]
     program = Path(sys.executable).with_name("portrait-gan")
-    run = subprocess.Popen([program, *args], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    run = subprocess.Popen([program, *args], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     until = time.monotonic() + 600
     while len(list((tmp_path/"out").glob("[0-9][0-9].png"))) < 5 and time.monotonic() < until and run.poll() is None: time.sleep(.02)
     run.send_signal(how)
