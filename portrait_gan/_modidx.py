@@ -609,6 +609,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'portrait_gan.report.load_colorizer': ('report.html#load_colorizer', 'portrait_gan/report.py'),
                                      'portrait_gan.report.read_photos': ('report.html#read_photos', 'portrait_gan/report.py'),
                                      'portrait_gan.report.report_markdown': ('report.html#report_markdown', 'portrait_gan/report.py'),
+                                     'portrait_gan.report.score_candidates': ('report.html#score_candidates', 'portrait_gan/report.py'),
                                      'portrait_gan.report.score_sets': ('report.html#score_sets', 'portrait_gan/report.py'),
                                      'portrait_gan.report.scores_markdown': ('report.html#scores_markdown', 'portrait_gan/report.py'),
                                      'portrait_gan.report.select_epoch': ('report.html#select_epoch', 'portrait_gan/report.py'),

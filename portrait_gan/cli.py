@@ -204,11 +204,14 @@ class Demo:
         from portrait_gan.cache import prepare, save_toys
         from portrait_gan.colorize import Colorizer
         from portrait_gan.config import RECIPES
+        from portrait_gan.hints import Hint
         from portrait_gan.report import evaluate_run
         from portrait_gan.run import train
         colorizer = Colorizer.from_pretrained()
-        for name in ("astronaut", "camera"): _show(self.out/f"{name}.jpg", colorizer, getattr(skdata, name)())
-        say(f"{self.out}/astronaut.jpg and camera.jpg: grey, coloured (and the truth of the first)")
+        three = [Hint(150, 440, "#e0702a"), Hint(20, 60, "#1d2a5e"), Hint(330, 100, "#b9b2aa")]  # suit, flag, wall
+        _show(self.out/"astronaut.jpg", colorizer, skdata.astronaut(), [[], three])
+        _show(self.out/"camera.jpg", colorizer, skdata.camera(), [[]])
+        say(f"{self.out}/astronaut.jpg and camera.jpg: grey, coloured (one also with three hints, and its truth)")
         config = replace(RECIPES["smoke"], hints=0., batch_size=16, minutes=self.minutes, lr=3e-3, lr_encoder=3e-3,
                          valid_photos=32)
         with tempfile.TemporaryDirectory() as tmp:
@@ -223,12 +226,13 @@ class Demo:
         say(f"look at {self.out}/toys/evaluation/sheet.jpg")
 
 # %% ../nbs/27_cli.ipynb #27-014
-def _show(path: Path, colorizer, photo):
-    "Write grey, coloured and, if the photo (uint8) has colour, the truth side by side."
+def _show(path: Path, colorizer, photo, told):
+    "Write grey, coloured with each list of hints and, if the photo (uint8) has colour, the truth side by side."
     import numpy as np
     from PIL import Image
     gray = np.asarray(Image.fromarray(photo).convert("L"))
-    row = [np.repeat(gray[..., None], 3, 2), np.asarray(colorizer.colorize(gray))] + [photo]*(photo.ndim == 3)
+    answers = [np.asarray(colorizer.colorize(gray, hints=hints)) for hints in told]
+    row = [np.repeat(gray[..., None], 3, 2), *answers] + [photo]*(photo.ndim == 3)
     with atomic_write(path) as f: Image.fromarray(np.concatenate(row, 1)).save(f, "JPEG", quality=92)
 
 _MADE = "toys/demo.json"  # what a demonstration made: it deletes nothing else
