@@ -43,6 +43,7 @@ def main(
     out: Path,  # folder for the report with its pictures
     size: int | None = None,  # short side the network works at; none: that of its training
     gain: float = 1.0,  # of the chroma: what the network calls 1 becomes so many times as colourful
+    beside: tuple[Path, ...] = (),  # checkpoints that are scored with the parts, for the record
     every: int = 25,  # of the run's steps, one in so many is kept in the record
 ):
     "Replace `portrait_gan/weights`, but for its README and LICENSE."
@@ -51,14 +52,14 @@ def main(
     checkpoints = [find_checkpoint(p) for p in parts]
     generator, config = mean_of(checkpoints)
     config["train"] = {k: v for k, v in config["train"].items() if k not in ("data", "split")}  # folders of this machine
-    config["size"] = size or config["size"]
-    candidates = {c.name: c for c in checkpoints} | {"mean": config, f"mean, gain {gain}": config | dict(ab_scale=gain*config["ab_scale"])}
-    *_, (best, chosen) = candidates.items()
+    config |= dict(size=size or config["size"], parts=[c.name for c in checkpoints])
+    loud = config | dict(ab_scale=round(gain*config["ab_scale"], 3))
+    candidates = {c.name: c for c in [*map(find_checkpoint, beside), *checkpoints]} | {"mean": config, f"mean, gain {gain}": loud}
     photos = read_photos(data, "valid", 200)
     scores = score_candidates(_colorizers(generator, candidates), photos)
-    save_generator(generator, weights, chosen, half=True)
+    save_generator(generator, weights, loud, half=True)
     report = evaluate_run(None, data, out)  # scores what users get: fp16, at this size
-    report |= dict(selection=dict(checkpoint=best, by="eye", n=len(photos), scores=scores))
+    report |= dict(selection=dict(checkpoint=[*candidates][-1], by="eye", n=len(photos), scores=scores))
     del report["figures"]  # photos stay where they are
     with atomic_write(weights/"report.json", "w") as f: json.dump(report, f, indent=1, allow_nan=False)
     with atomic_write(weights/"metrics.jsonl", "w") as f:

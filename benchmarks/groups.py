@@ -52,7 +52,7 @@ def main(
 ):
     "Print both tables."
     photos, files = read_photos(cache, split), Portraits(cache, split).files
-    gray = evaluate(gray_baseline, photos, quick=True, desc="grey")
+    gray = evaluate(gray_baseline, photos, quick=True)
     ours = evaluate(load_colorizer(checkpoint)[0], photos, quick=True, reuse_features_from=gray)
     for labels in ((Path(f).name.split("_")[0] for f in files), map(tone, map(skin_angle, photos))):
         print("\n" + "\n".join(scores_markdown(by(labels, ours, gray), SHOWN)))

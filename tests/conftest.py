@@ -54,6 +54,18 @@ def archives(root, tmp_path_factory):
     return next((folder/"out").glob("*.whl")), next((folder/"out").glob("*.tar.gz"))
 
 
+@pytest.fixture(scope="session")
+def deaf_weights(tmp_path_factory):
+    "The bundled network without its three planes for hints: it answers as that one does to nobody's hints, and takes none."
+    from portrait_gan.checkpoint import save_generator
+    from portrait_gan.generator import build_generator, load_generator
+    bundled, config = load_generator()
+    network, state = build_generator(config["encoder"], None), bundled.state_dict()
+    stem = next(iter(state))
+    network.load_state_dict(state | {stem: state[stem][:, :1]})
+    return save_generator(network, tmp_path_factory.mktemp("deaf"), dict(size=config["size"], ab_scale=config["ab_scale"]), half=True)
+
+
 @pytest.fixture
 def unprivileged():
     "A context in which permissions hold for root too: it does without the two capabilities that override them (Linux)."

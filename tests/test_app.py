@@ -13,8 +13,7 @@ from skimage.color import rgb2lab
 from portrait_gan import app as module
 from portrait_gan.app import App
 from portrait_gan.checkpoint import save_generator
-from portrait_gan.generator import load_generator, widen_stem
-from portrait_gan.pretrained import find_weights
+from portrait_gan.generator import load_generator
 
 VOILA = dict(SERVER_SOFTWARE="voila/0.5.13", VOILA_REQUEST_URL="http://example.org/", VOILA_BASE_URL="/", VOILA_PREHEAT="False")
 LAB = dict(JPY_SESSION_NAME="app.ipynb")
@@ -76,8 +75,7 @@ def test_who_says_so_decides(place, env, local):
 @pytest.fixture
 def app(place, tmp_path):
     "The owner's app with weights that take hints, and a photo in colour bands of light on its table."
-    network = widen_stem(load_generator(find_weights()[0])[0], 4)
-    save_generator(network, tmp_path/"hinted", dict(ab_scale=110., size=64))
+    save_generator(load_generator()[0], tmp_path/"hinted", dict(ab_scale=110., size=64))
     bands = np.repeat(np.uint8([[40, 90, 150, 220]]), 25, 1).repeat(80, 0)
     Image.fromarray(bands).save(tmp_path/"granny.png")
     app, _ = place(LAB, weights=str(tmp_path/"hinted"))
@@ -212,11 +210,12 @@ def test_a_telephone_s_photo_brings_its_remedy(app, monkeypatch):
     assert app.message.startswith("aunt.heic: not an image") and "portrait-gan[heic]" in app.message
 
 
-def test_weights_without_hints_say_so(app):
+def test_weights_without_hints_say_so(app, deaf_weights):
     from_browser(app, do="add", x=60, y=40)
-    from_browser(app, do="weights", name="bundled weights")
-    assert app.view["no_hints"].startswith("No hints: bundled weights") and len(app.result()[0]) == 1
-    assert app.portrait.photo.colorized == "bundled weights"  # and no word of a hint that was not followed
+    app.weights["another network"] = str(deaf_weights)
+    from_browser(app, do="weights", name="another network")
+    assert app.view["no_hints"].startswith("No hints: another network") and len(app.result()[0]) == 1
+    assert "hint" not in app.portrait.photo.colorized  # and no word of a hint that was not followed
     after = app.after
     for what in (dict(do="add", x=1, y=1), dict(do="color", i=0, color="red"), dict(do="remove", i=0), dict(do="undo")): from_browser(app, **what)
     assert len(app.portrait.hints) == 1 and app.after == after

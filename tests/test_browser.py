@@ -62,18 +62,14 @@ def notebook(weights=""):
 
 
 @pytest.fixture
-def photos(tmp_path):
-    "What is uploaded: a grey photo, a large one, a letter, one with an unfriendly name; weights that take hints; the app without and with these."
-    from portrait_gan.checkpoint import save_generator
-    from portrait_gan.generator import load_generator, widen_stem
-    from portrait_gan.pretrained import find_weights
+def photos(tmp_path, deaf_weights):
+    "What is uploaded: a grey photo, a large one, a letter, one with an unfriendly name; the app without and with hints."
     gray = np.asarray(Image.fromarray(skdata.astronaut()).convert("L"))
     for name in ("granny.png", "<b>aunt & uncle</b>.png"): Image.fromarray(gray).save(tmp_path/name.replace("/", "_"))
     (tmp_path/"letter.png").write_text("Dear reader")
     Image.fromarray(gray).resize((1500, 1500)).save(tmp_path/"large.jpg")
-    save_generator(widen_stem(load_generator(find_weights()[0])[0], 4), tmp_path/"hinted", dict(ab_scale=110., size=128))
-    (tmp_path/"app.ipynb").write_text(notebook())
-    (tmp_path/"hints.ipynb").write_text(notebook("'hinted'"))
+    (tmp_path/"app.ipynb").write_text(notebook(repr(str(deaf_weights))))
+    (tmp_path/"hints.ipynb").write_text(notebook())
     return tmp_path
 
 
@@ -276,9 +272,9 @@ def test_voila(page, photos):
     with served([sys.executable, "-m", *VOILA, "app.ipynb"], photos) as url:
         page.goto(url, wait_until="domcontentloaded")
         walk(page, photos)
-        # the bundled weights take no hints, and a line says so
+        # these weights take no hints, and a line says so
         before = source(page)
-        assert page.locator("text=No hints: bundled weights cannot follow any").count() == 1
+        assert page.locator("text=cannot follow any").count() == 1
         click(page, .5, .5)
         assert page.get_by_label("colour", exact=True).is_hidden() and button(page, "Undo").is_disabled()
         # what is no photo is told, and the last photo stays
@@ -474,7 +470,7 @@ def test_gradio(page, photos, root):
 def test_gradio_with_hints(page, photos, root):
     python = os.environ.get("PORTRAIT_GAN_DEMO") or (sys.executable if importlib.util.find_spec("gradio") else None)
     if not python: pytest.skip("the extra demo (gradio) is not installed")
-    with served([python, str(root/"space/app.py")], photos, PORTRAIT_GAN_WEIGHTS=str(photos/"hinted")) as url:
+    with served([python, str(root/"space/app.py")], photos) as url:
         page.goto(url, wait_until="domcontentloaded")
         page.wait_for_selector("text=Click where you know a colour")
         page.locator("input[type=file]").first.set_input_files(photos/"granny.png")

@@ -159,6 +159,14 @@ def test_the_table_against_clouds_is_that_measured(root):
             assert f"| {name} | {' | '.join(cells)} |" in text
 
 
+def test_the_table_of_the_long_run_is_that_measured(root):
+    text, runs = (root/"nbs/22_results.ipynb").read_text(), json.loads((root/"data/long_run.json").read_text())["runs"].values()
+    for epoch in range(18, 127, 12):
+        found = [run.get(str(epoch)) for run in runs]
+        cells = [f"{s['loss_g_l1']:.4f} | {s['valid_mae_ratio']:.3f}" if s else "– | –" for s in found]
+        assert f"| {epoch} | {96 if epoch <= 42 else 128 if epoch <= 84 else 160} | {' | '.join(cells)} |" in text
+
+
 def test_wheel_carries_the_weights(root, archives):
     with zipfile.ZipFile(archives[0]) as z: names = set(z.namelist())
     bundled = ("generator.safetensors", "config.json", "metrics.jsonl", "report.json", "README.md", "LICENSE")

@@ -15,20 +15,16 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-import torch
 from filelock import FileLock
 from PIL import Image
 from skimage import data as skdata
 from test_browser import ARGS, CHROMIUM
 
-from portrait_gan.checkpoint import save_generator
 from portrait_gan.colorize import Colorizer
 from portrait_gan.data import toy_portraits
-from portrait_gan.generator import load_generator, widen_stem
 from portrait_gan.hints import Hint, follow_hints, hint_planes, read_hints, write_hints
 from portrait_gan.lab import rgb_to_lab, to_tensor
 from portrait_gan.pixels import join_lab, lightness, shrink, working_size
-from portrait_gan.pretrained import find_weights
 
 pytestmark = [pytest.mark.skipif(not CHROMIUM, reason="no Chromium here"),
               pytest.mark.skipif(not importlib.util.find_spec("playwright"), reason="playwright is not installed"),
@@ -40,33 +36,22 @@ GRAY = np.asarray(Image.fromarray(skdata.astronaut()).convert("L").resize((300, 
 # ---- the site, a server that is also the browser's only way out, a page ----
 
 @pytest.fixture(scope="session")
-def hinted_weights(tmp_path_factory):
-    "The bundled network, four planes wide: it answers as before without hints, and somehow else with them."
-    weights, config = find_weights()
-    network = widen_stem(load_generator(weights)[0], 4)
-    with torch.no_grad():
-        stem = next(network.parameters())
-        stem[:, 1:] = .1*torch.randn(stem[:, 1:].shape, generator=torch.Generator().manual_seed(0))
-    return save_generator(network, tmp_path_factory.mktemp("weights"), dict(size=config["size"], ab_scale=config["ab_scale"]), half=True)
-
-
-@pytest.fixture(scope="session")
-def sites(root, hinted_weights, tmp_path_factory):
-    "The page with the bundled network and with one that takes hints, made once for all workers."
+def sites(root, deaf_weights, tmp_path_factory):
+    "The page with the bundled network and with one that takes no hints, made once for all workers."
     spec = importlib.util.spec_from_file_location("build_try", root/"docs/try/build.py")
     spec.loader.exec_module(tool := importlib.util.module_from_spec(spec))
     base = tmp_path_factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with FileLock(base/"try.lock"):
-        if not (base/"try/hinted/done").exists():
+        if not (base/"try/deaf/done").exists():
             try: tool.build(base/"try/bundled")
             except RuntimeError as e:
                 if "npm did not give" in str(e): pytest.skip(str(e))
                 raise
-            shutil.copytree(base/"try/bundled", base/"try/hinted", dirs_exist_ok=True)
-            model = tool.network(base/"try/hinted", hinted_weights) | dict(bytes=1)
-            (base/"try/hinted/model.json").write_text(json.dumps(model))
-            (base/"try/hinted/done").touch()
+            shutil.copytree(base/"try/bundled", base/"try/deaf", dirs_exist_ok=True)
+            model = tool.network(base/"try/deaf", deaf_weights) | dict(bytes=1)
+            (base/"try/deaf/model.json").write_text(json.dumps(model))
+            (base/"try/deaf/done").touch()
     return base/"try"
 
 
@@ -272,7 +257,7 @@ def test_nobody_else_is_asked(visit):
         assert [path for path in page.server.asked[len(loaded):] if not path.endswith("/model.json")] == []
 
 
-@pytest.mark.parametrize("site,hints", [("bundled", 0), ("hinted", 1)])
+@pytest.mark.parametrize("site,hints", [("deaf", 0), ("bundled", 1)])
 def test_impatient(visit, tmp_path, site, hints):
     "A photo, its hints and its saturation may come before the network; when they are undone, it works at the size it was trained at."
     Image.fromarray(GRAY).save(path := tmp_path/"niece.png")
@@ -286,13 +271,17 @@ def test_impatient(visit, tmp_path, site, hints):
         page.server.gate.set()
         says(page, "coloured in" if hints else "niece.hints.json gives no hints: this network takes no hints")
         colored(page)
-        assert page.locator(".point").count() == hints and page.locator("#nohints").is_hidden() == bool(hints)
+        add = page.get_by_role("button", name="Add a hint")
+        assert page.locator(".point").count() == hints and page.locator("#nohints").is_hidden() == add.is_visible() == bool(hints)
+        if not hints: page.mouse.click(*place(page, 20, 20, GRAY))
+        assert page.locator(".point").count() == hints
         undo = page.get_by_role("button", name="Undo")
         for _ in range(1 + hints): undo.click()
         assert undo.is_disabled() and page.get_by_role("button", name="Start over").is_disabled()
         assert page.locator("#size option:checked").inner_text().endswith("as trained")
-        with Image.open(downloaded(page)[1]) as im: picture = np.asarray(im.convert("RGB"))
+        with Image.open(downloaded(page)[1]) as im: picture, note = np.asarray(im.convert("RGB")), im.info["xmp"].decode()
         same(picture, np.asarray(Colorizer.from_pretrained().colorize(GRAY)), 3, .999)
+        assert re.search('portrait_gan:Colorized="bundled weights"' if hints else 'portrait_gan:Colorized="weights [0-9a-f]{12}"', note)
         assert not page.errors
 
 
@@ -325,9 +314,6 @@ def test_bundled_network_by_keyboard_alone(opened, tmp_path):
         with page.expect_file_chooser() as chooser: page.keyboard.press("Enter")
         chooser.value.set_files(path)
         says(page, r"granny\.old\.png, 300 × 360 pixels: coloured in")
-        assert page.get_by_text("This network takes no hints").is_visible() and page.get_by_role("button", name="Add a hint").is_hidden()
-        page.mouse.click(*place(page, 20, 20, GRAY))
-        assert page.locator(".point").count() == 0
 
         def tab_to(role, name):
             there = page.get_by_role(role, name=name, exact=True)
@@ -366,10 +352,10 @@ def test_bundled_network_by_keyboard_alone(opened, tmp_path):
         assert page.server.asked == loaded, page.server.asked[len(loaded):]
 
 
-def test_hints(opened, hinted_weights, tmp_path):
+def test_hints(opened, tmp_path):
     "Add, choose, drag, remove, undo, take home; the file is what the package makes of the same hints; nothing is asked for."
     Image.fromarray(GRAY).save(path := tmp_path/"aunt.png")
-    with opened("hinted") as page:
+    with opened("bundled") as page:
         loaded = list(page.server.asked)
         page.context.set_offline(True)
         give(page, path)
@@ -417,8 +403,8 @@ def test_hints(opened, hinted_weights, tmp_path):
         name, file = downloaded(page)
         assert name == "aunt in colour.png"
         with Image.open(file) as im: picture, note = np.asarray(im.convert("RGB")), im.info["xmp"].decode()
-        assert re.search('portrait_gan:Colorized="weights [0-9a-f]{12}, 3 hints"', note)
-        expected = np.asarray(Colorizer.from_pretrained(hinted_weights).colorize(GRAY, hints=hints))
+        assert 'portrait_gan:Colorized="bundled weights, 3 hints"' in note
+        expected = np.asarray(Colorizer.from_pretrained().colorize(GRAY, hints=hints))
         same(picture, expected, 3, .999)
         # three ways to remove; undo brings back
         points.nth(1).press("Delete")
@@ -439,7 +425,7 @@ def test_hints(opened, hinted_weights, tmp_path):
         points.wait_for()
         colored(page)
         with Image.open(downloaded(page)[1]) as im: picture = np.asarray(im.convert("RGB"))
-        same(picture, np.asarray(Colorizer.from_pretrained(hinted_weights).colorize(GRAY, hints=[Hint(10.5, 20, "olive", 5)])), 3, .999)
+        same(picture, np.asarray(Colorizer.from_pretrained().colorize(GRAY, hints=[Hint(10.5, 20, "olive", 5)])), 3, .999)
         (tmp_path/"other.json").write_text("{}")
         page.locator("#file").set_input_files(tmp_path/"other.json")
         says(page, "other.json gives no hints: it lacks a photo's size, or hints")
@@ -460,7 +446,7 @@ def test_a_photo_of_twelve_megapixels(opened, tmp_path):
     exif = Image.Exif()
     exif[0x112] = 6  # to be turned by 90 degrees
     Image.fromarray(GRAY).resize((4000, 3000)).save(path := tmp_path/"large.jpg", exif=exif, quality=90)
-    with opened("bundled") as page:
+    with opened("deaf") as page:
         page.evaluate("""() => { let last = performance.now(); window.longest = 0;
             setInterval(() => { const now = performance.now(); longest = Math.max(longest, now - last); last = now }, 20) }""")
         give(page, path)
@@ -470,7 +456,7 @@ def test_a_photo_of_twelve_megapixels(opened, tmp_path):
         name, file = downloaded(page)
         with Image.open(file) as im:
             assert (name, im.format, im.size, im.getexif().get(0x112)) == ("large in colour.jpg", "JPEG", (3000, 4000), None)
-            assert b'portrait_gan:Colorized="bundled weights"' in im.info["xmp"]
+            assert b'portrait_gan:Colorized="weights ' in im.info["xmp"]
             small = np.asarray(im.resize((300, 400))).astype(int)
         upright = np.asarray(Image.fromarray(GRAY).resize((400, 300)).transpose(Image.Transpose.ROTATE_270)).astype(int)
         assert np.abs(small @ [.3, .59, .11] - upright).mean() < 4 and np.ptp(small, -1).mean() > 4
@@ -502,7 +488,7 @@ def test_narrow_and_named(opened, tmp_path):
     "At 375 pixels, in a folder of a larger site, nothing is cut off, and everything that can be used has a name; a photo is dropped with hints."
     Image.fromarray(GRAY).save(path := tmp_path/"uncle.png")
     write_hints(hints := tmp_path/"uncle.hints.json", [Hint(200, 300, "olive")], (300, 360))
-    with opened(".", "/hinted/", width=375, height=800) as page:
+    with opened(".", "/bundled/", width=375, height=800) as page:
         page.evaluate("""files => {
             const dropped = new DataTransfer();
             for (const [name, data] of files) dropped.items.add(new File([Uint8Array.from(atob(data), c => c.charCodeAt(0))], name));
