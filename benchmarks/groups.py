@@ -32,7 +32,7 @@ def skin_angle(photo: np.ndarray) -> float | None:  # degrees; None: no face, or
 
 def tone(angle: float | None) -> str:
     "Its class."
-    return "no face found" if angle is None else next(name for name, least in TONES.items() if angle > least)
+    return "no face, or little skin in it" if angle is None else next(name for name, least in TONES.items() if angle > least)
 
 
 def by(labels: Iterable[str], ours: Scores, gray: Scores) -> dict[str, dict]:  # of each label and "all": n, summary, intervals
