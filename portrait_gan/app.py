@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from threading import Lock
 
 import anywidget
 import numpy as np
@@ -74,12 +75,13 @@ class Table(anywidget.AnyWidget):
 
     def ask(self, do: str, photo: int | None = None, **what):
         "Do what the browser asks, unless the photo or the hint that it saw is gone; a failure becomes the message."
-        p = self.portrait
-        if do in _OF_PHOTO and (p is None or photo not in (None, p.number)): return
-        if do in _OF_HINT and what["i"] not in (None, *range(len(p.hints))): return
-        try: getattr(self, f"_do_{do}")(**what)
-        except (ValueError, OSError, RuntimeError, MemoryError) as e:
-            self._show(" ".join(str(e).split()) or type(e).__name__, failed=True)
+        with self._one_by_one:
+            p = self.portrait
+            if do in _OF_PHOTO and (p is None or photo not in (None, p.number)): return
+            if do in _OF_HINT and what["i"] not in (None, *range(len(p.hints))): return
+            try: getattr(self, f"_do_{do}")(**what)
+            except (ValueError, OSError, RuntimeError, MemoryError) as e:
+                self._show(" ".join(str(e).split()) or type(e).__name__, failed=True)
 
 # %% ../nbs/29_app.ipynb #28-w11
 class Display(Table):
@@ -197,14 +199,18 @@ class Undoing(Hinting):
 class Opening(Undoing):
     "Photos come by upload, as a sample, or, for the owner, from a path or an address."
     def _do_upload(self, name: str, part: int, parts: int, buffers=()):
-        if part == 0: self._coming = name, []
-        (coming, pieces), piece = self._coming, b"".join(buffers)
-        if sum(map(len, [*pieces, piece])) > LARGEST: raise ValueError(f"{name}: more than {LARGEST/1e6:g} MB")
-        if (name, part) != (coming, len(pieces)): raise ValueError(f"{name}: a part of it was lost; choose it again")
-        pieces.append(piece)
-        if part + 1 < parts: return self._busy(f"receiving {name}, {100*(part + 1)//parts} % …")
-        self._coming = "", []
-        self._take(name, b"".join(pieces))
+        "A piece of a file; they come in order, but the second may overtake the first, which takes another thread."
+        piece, pieces = b"".join(buffers), self._coming.pop(name, {})
+        if part in pieces: pieces = {}  # chosen again, after an upload that broke off
+        self._coming[name] = pieces
+        if sum(map(len, pieces.values())) + len(piece) > LARGEST: raise ValueError(f"{name}: more than {LARGEST/1e6:g} MB")
+        if part > 1 and part - 1 not in pieces: raise ValueError(f"{name}: a part of it was lost; choose it again")
+        pieces[part] = piece
+        while sum(len(p) for ps in self._coming.values() for p in ps.values()) > LARGEST:
+            del self._coming[next(iter(self._coming))]  # the oldest, which has broken off
+        if len(pieces) < parts: return self._busy(f"receiving {name}, {100*len(pieces)//parts} % …")
+        del self._coming[name]
+        self._take(name, b"".join(pieces[i] for i in range(parts)))
 
     def _do_sample(self, name: str):
         if name in SAMPLES: self._take(f"{name}.png", _file(SAMPLES[name](), "PNG"))
@@ -295,7 +301,8 @@ class App(Settings):
         other = str(weights) if self.local else "other weights"  # visitors need not know where
         self.chosen = other if weights else "bundled weights"
         self.weights[self.chosen] = str(weights or "")
-        self.portraits, self.current, self.selected, self.recent, self._coming = [], 0, None, [], ("", [])
+        self.portraits, self.current, self.selected, self.recent = [], 0, None, []
+        self._coming, self._one_by_one = {}, Lock()  # names of files, with their pieces
         self.size, self.saturation, self.format = self.colorizer.size, 1., check_format(None)
         self._show("Choose a photo to begin.")
         self.on_msg(lambda _, content, buffers: self.ask(**content, **dict(buffers=buffers) if buffers else {}))

@@ -4,6 +4,10 @@ import json
 import os
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier, BrokenBarrierError
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -146,21 +150,44 @@ def test_a_mishap_is_one_line_and_changes_nothing(app, tmp_path):
     assert (app.portrait.hints, app.after) == kept
     monstrous = [b"x"*999_999]
     for part in range(202): from_browser(app, monstrous, do="upload", name="big.png", part=part, parts=500)
-    assert "more than 200 MB" in app.message and sum(map(len, app._coming[1])) == 200*999_999
+    assert "more than 200 MB" in app.message and sum(map(len, app._coming["big.png"].values())) == 200*999_999
     from_browser(app, [b"x"], do="upload", name="big.png", part=499, parts=500)  # the last would fit again
     assert "big.png: a part of it was lost" in app.message and (app.portrait.hints, app.after) == kept
 
 
 def test_pieces_of_two_uploads_do_not_mix(app, tmp_path):
     whole = (tmp_path/"granny.png").read_bytes()
-    from_browser(app, [whole[:50]], do="upload", name="a.png", part=0, parts=2)
-    from_browser(app, [whole[:50]], do="upload", name="b.png", part=0, parts=2)
-    from_browser(app, [whole[50:]], do="upload", name="a.png", part=1, parts=2)
-    assert "a.png: a part of it was lost; choose it again" in app.message and app.view["failed"]
-    from_browser(app, [whole[50:]], do="upload", name="b.png", part=1, parts=2)
-    assert [p["name"] for p in app.photos] == ["granny.png", "b.png"] and app._coming == ("", [])
-    from_browser(app, [whole], do="upload", name="c.png", part=3, parts=4)  # with no beginning
-    assert "c.png: a part of it was lost" in app.message
+    def piece(name, part, parts, data): from_browser(app, [data], do="upload", name=name, part=part, parts=parts)
+    def names(): return [p["name"] for p in app.photos]
+    piece("a.png", 0, 2, whole[:50])
+    piece("b.png", 1, 2, whole[50:])  # its first piece is late: JupyterLab sends a session's first message by another thread
+    assert names() == ["granny.png"]
+    piece("a.png", 1, 2, whole[50:])
+    piece("b.png", 0, 2, whole[:50])
+    assert names() == ["granny.png", "a.png", "b.png"] and app._coming == {}
+    piece("c.png", 3, 4, whole)  # with no beginning
+    assert "c.png: a part of it was lost; choose it again" in app.message and app.view["failed"]
+    piece("c.png", 0, 4, b"broke off")
+    piece("c.png", 0, 1, whole)  # chosen again
+    assert names()[3:] == ["c.png"]
+
+
+def test_uploads_that_broke_off_take_no_more_room_than_one_may(app, monkeypatch):
+    monkeypatch.setattr(module, "LARGEST", 100)
+    for name in "abc": from_browser(app, [b"x"*60], do="upload", name=name, part=0, parts=2)
+    assert list(app._coming) == ["c"]
+
+
+def test_photos_that_come_at_once_all_stay(app, tmp_path):
+    "By several threads, as JupyterLab's subshells bring them."
+    whole = (tmp_path/"granny.png").read_bytes()
+    reading, together = Barrier(2), module.Portrait.read
+    def read(data, name):
+        with suppress(BrokenBarrierError): reading.wait(2)  # both read at once, if nothing keeps them apart
+        return together(data, name)
+    with mock.patch.object(module.Portrait, "read", read), ThreadPoolExecutor() as threads:
+        list(threads.map(lambda name: from_browser(app, [whole], do="upload", name=name, part=0, parts=1), ("a.png", "b.png")))
+    assert sorted(p["name"] for p in app.photos) == ["a.png", "b.png", "granny.png"]
 
 
 def test_what_was_meant_for_one_photo_is_not_done_to_another(app, tmp_path):

@@ -407,6 +407,13 @@ def test_jupyterlab(page, photos):
     with served([sys.executable, "-m", *LAB], photos, "/lab/tree/hints.ipynb", JUPYTERLAB_WORKSPACES_DIR=str(photos)) as url:
         page.goto(url, wait_until="domcontentloaded")
         run(page)
+        says(page, "Choose a photo")
+        several = [photos/"granny.png", photos/"large.jpg", next(photos.glob("<b>*"))]
+        upload(page, *several)  # the first message takes another thread than the next
+        for left in (3, 2, 1):
+            page.wait_for_function("n => document.querySelectorAll('.pg-film button').length == n", arg=left)
+            page.wait_for_function("document.querySelector('.pg-app').ariaBusy == 'false'")
+            button(page, "Close").click()
         hint_walk(page, photos)
         # by path, by address, and neither
         field = page.get_by_placeholder("a path, or https://…")

@@ -28,6 +28,8 @@ function describe(hex) {  // a colour in words, for those who hear it
   return shade + names.find(([end]) => turn < end)[1];
 }
 
+const measure = (bytes) => bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+
 function fill(select, options) {  // [value, text], only when they are others, so that the keyboard's place stays
   const key = JSON.stringify(options);
   if (select.dataset.key === key) return;
@@ -489,7 +491,7 @@ function render({ model, el }) {
     free();
     names.forEach((name, i) => {
       const link = h("a", { className: "pg-file", href: URL.createObjectURL(new Blob([buffers[i]])), download: name,
-        textContent: `save ${name} (${Math.ceil(buffers[i].byteLength / 1e5) / 10} MB)` });
+        textContent: `save ${name} (${measure(buffers[i].byteLength)})` });
       ui.links.append(link);
       if (saving) link.click();
     });
