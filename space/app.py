@@ -4,8 +4,8 @@
 What visitors bring is deleted within two hours, and no path or address can be opened, only uploads."""
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from functools import partial, wraps
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before PyTorch comes: threads that wait leave the cores to other visitors
@@ -16,10 +16,12 @@ from PIL import Image, ImageColor, ImageDraw
 from skimage import data
 
 from portrait_gan.colorize import Colorizer
-from portrait_gan.hints import Hint, hints_path, write_hints
+from portrait_gan.hints import Hint, hints_path, parse_hint, read_hints, write_hints
 from portrait_gan.portrait import Portrait
+from portrait_gan.save import SUFFIXES
 
 COLORIZER = Colorizer.from_pretrained(os.environ.get("PORTRAIT_GAN_WEIGHTS"))
+FORMATS = [f for f in ("jpg", "png", "tif", "webp") if SUFFIXES["." + f] in Image.SAVE]
 HOW = ("Click where you know a colour; it takes the one chosen here, as far as it exists at that place's light." if COLORIZER.takes_hints else
        "No hints: these weights cannot follow any; set PORTRAIT_GAN_WEIGHTS to weights that were trained with hints.")
 
@@ -31,30 +33,41 @@ def samples() -> list[list[str]]:
     return [[str(p)] for p in sorted(folder.iterdir())]
 
 
-@contextmanager
-def told():
-    "What goes wrong is one line for the visitor."
-    try: yield
-    except (ValueError, OSError, RuntimeError, MemoryError) as e: raise gr.Error(" ".join(str(e).split())) from None
+FAULTS = ValueError, OSError, RuntimeError, MemoryError
 
 
-def look(path: str | None, size: int, saturation: float):  # the portrait, before and after, the map of hints, nothing to download yet
+def tell(fault: Exception):
+    "What goes wrong is one line for the visitor, and what is seen stays."
+    gr.Warning(" ".join(str(fault).split()))
+    return gr.skip()
+
+
+def told(act: Callable) -> Callable:
+    @wraps(act)
+    def tried(*args, **options):
+        try: return act(*args, **options)
+        except FAULTS as e: return tell(e)
+    return tried
+
+
+@told
+def look(path: str | None, size: int, saturation: float):  # the portrait, and what `draw` gives
     "Read a photo and run the network."
-    if not path: return None, None, None, None
-    with told(): portrait = Portrait.read(Path(path).read_bytes(), Path(path).name)
+    if not path: return None, *draw(None, saturation)
+    portrait = Portrait.read(Path(path).read_bytes(), Path(path).name)
     return portrait, *resize(portrait, size, saturation)
 
 
+@told
 def resize(portrait: Portrait | None, size: int, saturation: float):
     "Run the network, perhaps again and at another size; the hints stay."
-    if portrait is not None:
-        with told(): portrait.predict(COLORIZER, int(size))
+    if portrait is not None: portrait.predict(COLORIZER, int(size))
     return draw(portrait, saturation)
 
 
-def draw(portrait: Portrait | None, saturation: float):
-    "Before and after, and the photo with its hints; the network does not run again."
-    if portrait is None: return None, None, None
+def draw(portrait: Portrait | None, saturation: float):  # before and after; the map of hints; the hints in words; nothing to download yet
+    "What is seen of a portrait; the network does not run again."
+    if portrait is None: return None, None, "", None
     before = portrait.shown if portrait.shown.ndim == 3 else np.repeat(portrait.shown[..., None], 3, 2)
     after = portrait.preview(saturation)
     marked = Image.fromarray(after)
@@ -62,16 +75,46 @@ def draw(portrait: Portrait | None, saturation: float):
     for h in portrait.hints:
         for r, color in ((9, "black"), (8, "white"), (6, ImageColor.getrgb(h.color)[:3])):
             pen.ellipse((h.x*scale - r, h.y*scale - r, h.x*scale + r, h.y*scale + r), fill=color)
-    return (before, after), np.asarray(marked), None
+    lines = (f"{h.x:.10g}, {h.y:.10g}, {h.color}" + (f", {h.radius:.10g}" if h.radius else "") for h in portrait.hints)
+    return (before, after), np.asarray(marked), "\n".join(lines), None
 
 
+def change(portrait: Portrait | None, hints: list[Hint], saturation: float):
+    "Other hints; the network runs once."
+    if portrait is not None and hints != portrait.hints: portrait.hint(COLORIZER, hints)
+    return portrait, *draw(portrait, saturation)
+
+
+@told
 def add(portrait: Portrait | None, color: str, saturation: float, click: gr.SelectData):
-    "A hint where somebody clicked, in the pixels of the copy that is shown; the network runs once."
-    if portrait is not None:
-        x, y = click.index
-        scale = portrait.size[0]/portrait.shown.shape[1]
-        hint = Hint((x + .5)*scale, (y + .5)*scale, in_hex(color))
-        with told(): portrait.hint(COLORIZER, [*portrait.hints, hint])
+    "A hint where somebody clicked, in the pixels of the copy that is shown."
+    if portrait is None: return change(None, [], saturation)
+    x, y = click.index
+    scale = portrait.size[0]/portrait.shown.shape[1]
+    hint = Hint(round((x + .5)*scale, 1), round((y + .5)*scale, 1), in_hex(color))
+    return change(portrait, [*portrait.hints, hint], saturation)
+
+
+@told
+def write(portrait: Portrait | None, lines: str, saturation: float):
+    "Hints as they are typed: without a mouse, and to move, recolour, widen or remove one."
+    return change(portrait, [parse_hint(line) for line in lines.splitlines() if line.strip()], saturation)
+
+
+@told
+def bring(portrait: Portrait | None, path: str, saturation: float):
+    "Hints of another day."
+    if portrait is None: raise ValueError("Choose their photo first.")
+    return change(portrait, read_hints(path, portrait.size), saturation)
+
+
+@told
+def clear(portrait: Portrait | None, saturation: float): return change(portrait, [], saturation)
+
+
+@told
+def travel(portrait: Portrait | None, saturation: float, steps: int):
+    if portrait is not None: portrait.travel(COLORIZER, steps)
     return portrait, *draw(portrait, saturation)
 
 
@@ -81,22 +124,12 @@ def in_hex(color: str) -> str:
     return "#" + "".join(f"{round(float(v)):02x}" for v in color[color.index("(") + 1:-1].split(",")[:3])
 
 
-def undo(portrait: Portrait | None, saturation: float):
-    if portrait is not None:
-        with told(): portrait.travel(COLORIZER, -1)
-    return portrait, *draw(portrait, saturation)
-
-
-def clear(portrait: Portrait | None, saturation: float):
-    if portrait is not None and portrait.hints:
-        with told(): portrait.hint(COLORIZER, [])
-    return portrait, *draw(portrait, saturation)
-
-
-def save(portrait: Portrait | None, saturation: float) -> Iterator[list[str]]:
+def save(portrait: Portrait | None, saturation: float, format: str) -> Iterator[list[str]]:
     "The whole photo at its own resolution, and its hints, as files; Gradio copies them into its own cache, which `delete_cache` empties."
-    if portrait is None: raise gr.Error("Choose a photo first.")
-    with told(): name, content, note = portrait.save(saturation)
+    try:
+        if portrait is None: raise ValueError("Choose a photo first.")
+        name, content, note = portrait.save(saturation, format or None)
+    except FAULTS as e: return (yield tell(e))
     if note: gr.Info(note)
     with tempfile.TemporaryDirectory() as folder:
         (path := Path(folder)/name).write_bytes(content)
@@ -113,21 +146,28 @@ with gr.Blocks(title="portrait_gan", analytics_enabled=False, delete_cache=(3600
             gr.Examples(samples(), photo)
             saturation = gr.Slider(0, 2, 1, step=.05, label="Saturation")
             size = gr.Slider(64, 512, COLORIZER.size, step=16, label="Working size, pixels")
-            gr.Markdown(HOW)
-            with gr.Row(visible=COLORIZER.takes_hints):
-                color = gr.ColorPicker("#2e8b57", label="Colour of the next hint")
-                back, none = gr.Button("Undo hint"), gr.Button("Clear hints")
-        with gr.Column():
-            pair = gr.ImageSlider(label="Before and after", type="numpy", interactive=False)
-            marked = gr.Image(label="Click to add a hint", type="numpy", interactive=False, visible=COLORIZER.takes_hints)
+            format = gr.Dropdown([("as it came", ""), *FORMATS], value="", label="Format")
             button, file = gr.Button("Make the file"), gr.File(label="In colour, at its own resolution", interactive=False, file_count="multiple")
-    shown = [pair, marked, file]
+        with gr.Column():
+            pair = gr.ImageSlider(label="Before and after", type="numpy", interactive=False, buttons=["fullscreen"])
+            gr.Markdown(HOW)
+            with gr.Column(visible=COLORIZER.takes_hints):
+                with gr.Row():
+                    color = gr.ColorPicker("#2e8b57", label="Colour of the next hint", min_width=180)
+                    back, again, none = (gr.Button(name, min_width=100, size="md") for name in ("Undo hint", "Redo hint", "Clear hints"))
+                marked = gr.Image(label="Click to add a hint", type="numpy", interactive=False, buttons=["fullscreen"])
+                lines = gr.Textbox(label="Hints, one a line: x, y, colour, radius", lines=3, placeholder="300, 420, olive",
+                                   info="Pixels of the photo. Change or delete a line, then leave the field.")
+                hints = gr.UploadButton("Hints of another day (.hints.json)", file_types=[".json"], size="sm")
+    shown = [pair, marked, lines, file]
     photo.change(look, [photo, size, saturation], [state, *shown])
     size.change(resize, [state, size, saturation], shown, trigger_mode="always_last")
     saturation.change(draw, [state, saturation], shown, trigger_mode="always_last")
     marked.select(add, [state, color, saturation], [state, *shown])
-    back.click(undo, [state, saturation], [state, *shown])
+    gr.on([lines.submit, lines.blur], write, [state, lines, saturation], [state, *shown])
+    hints.upload(bring, [state, hints, saturation], [state, *shown])
+    for step, steps in ((back, -1), (again, 1)): step.click(partial(travel, steps=steps), [state, saturation], [state, *shown])
     none.click(clear, [state, saturation], [state, *shown])
-    button.click(save, [state, saturation], file)
+    button.click(save, [state, saturation, format], file)
 
 if __name__ == "__main__": demo.launch()

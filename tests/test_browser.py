@@ -451,54 +451,109 @@ def test_ipywidgets_7(page, photos):
             assert page.locator("text=/ipywidgets 7/").count()
 
 
-def test_gradio(page, photos, root):
+@pytest.fixture
+def space(photos, root):
+    "The address of the Gradio page."
     python = os.environ.get("PORTRAIT_GAN_DEMO") or (sys.executable if importlib.util.find_spec("gradio") else None)
     if not python: pytest.skip("the extra demo (gradio) is not installed")
+    with served([python, str(root/"space/app.py")], photos) as url: yield url
+
+
+def test_gradio(page, photos, space):
     asked = []
     page.on("request", lambda r: asked.append(r.url))
-    with served([python, str(root/"space/app.py")], photos) as url:
-        page.goto(url, wait_until="domcontentloaded")
-        page.wait_for_selector("text=Working size")
-        page.locator("input[type=file]").first.set_input_files(photos/"granny.png")
-        page.wait_for_selector("[data-testid=imageslider] img, .slider-wrap img")
-        shown = "[...document.querySelectorAll('[data-testid=imageslider] img, .slider-wrap img')].map(i => i.src).join()"
-        before = page.evaluate(shown)
-        page.get_by_label("number input for Saturation").fill("1.5")
-        page.get_by_label("number input for Saturation").press("Enter")
-        page.wait_for_function(f"b => {shown} != b", arg=before)
+    page.goto(space, wait_until="domcontentloaded")
+    page.wait_for_selector("text=Working size")
+    page.locator("input[type=file]").first.set_input_files(photos/"granny.png")
+    page.wait_for_selector("[data-testid=imageslider] img, .slider-wrap img")
+    shown = "[...document.querySelectorAll('[data-testid=imageslider] img, .slider-wrap img')].map(i => i.src).join()"
+    before = page.evaluate(shown)
+    page.get_by_label("number input for Saturation").fill("1.5")
+    page.get_by_label("number input for Saturation").press("Enter")
+    page.wait_for_function(f"b => {shown} != b", arg=before)
+    page.get_by_role("button", name="Make the file").click()
+    link = page.wait_for_selector("a[download*='in colour'], a[href*='in%20colour'], a[href*='in colour']")
+    with page.expect_download() as download: link.click()
+    with Image.open(io.BytesIO(download.value.path().read_bytes())) as im: assert im.size == (512, 512)
+    outside = [u for u in asked if not re.match(r"(https?://127\.0\.0\.1|data:|blob:)", u)]
+    assert not outside, outside
+
+
+def test_gradio_with_hints(page, photos, space):
+    page.goto(space, wait_until="domcontentloaded")
+    page.wait_for_selector("text=Click where you know a colour")
+    page.locator("input[type=file]").first.set_input_files(photos/"granny.png")
+    marked, field = page.locator("[data-testid=image] img, .image-container img, .image-frame img").last, page.get_by_label("Hints, one a line")
+    marked.wait_for()
+    def becomes(act):
+        before = marked.get_attribute("src")
+        act()
+        page.wait_for_function("([e, b]) => e.isConnected && e.src != b && e.complete", arg=[marked.element_handle(), before])
+    def files():
         page.get_by_role("button", name="Make the file").click()
         link = page.wait_for_selector("a[download*='in colour'], a[href*='in%20colour'], a[href*='in colour']")
         with page.expect_download() as download: link.click()
-        with Image.open(io.BytesIO(download.value.path().read_bytes())) as im: assert im.size == (512, 512)
-        outside = [u for u in asked if not re.match(r"(https?://127\.0\.0\.1|data:|blob:)", u)]
-        assert not outside, outside
+        with Image.open(download.value.path()) as im: return rgb2lab(np.asarray(im)), page.locator("text=granny.hints").count()
+    box = marked.bounding_box()
+    becomes(lambda: marked.click(position=dict(x=box["width"]*.35, y=box["height"]*.8)))
+    lab, beside = files()
+    L, *ab = lab[int(.8*512), int(.35*512)]
+    assert np.abs(fit_gamut(L, color_ab((0x2e, 0x8b, 0x57))) - ab).max() < 5 and beside
+    by_mouse = field.input_value()
+    becomes(lambda: page.get_by_role("button", name="Undo hint").click())
+    assert field.input_value() == ""
+    becomes(lambda: page.get_by_role("button", name="Redo hint").click())
+    assert field.input_value() == by_mouse
+    becomes(lambda: page.get_by_role("button", name="Clear hints").click())
+    lab, beside = files()
+    assert not beside and np.hypot(*(lab[int(.8*512), int(.35*512), 1:] - ab)) > 10
+    # hints of another day
+    write_hints(photos/"granny.hints.json", [Hint(100, 100, "navy", 20)], (512, 512))
+    becomes(lambda: page.locator("input[type=file][accept*=json]").set_input_files(photos/"granny.hints.json"))
+    assert field.input_value() == "100, 100, navy, 20"
 
 
-def test_gradio_with_hints(page, photos, root):
-    python = os.environ.get("PORTRAIT_GAN_DEMO") or (sys.executable if importlib.util.find_spec("gradio") else None)
-    if not python: pytest.skip("the extra demo (gradio) is not installed")
-    with served([python, str(root/"space/app.py")], photos) as url:
-        page.goto(url, wait_until="domcontentloaded")
-        page.wait_for_selector("text=Click where you know a colour")
-        page.locator("input[type=file]").first.set_input_files(photos/"granny.png")
-        marked = page.locator("[data-testid=image] img, .image-container img, .image-frame img").last
-        marked.wait_for()
-        def becomes(act):
-            before = marked.get_attribute("src")
-            act()
-            page.wait_for_function("([e, b]) => e.isConnected && e.src != b && e.complete", arg=[marked.element_handle(), before])
-        def files():
-            page.get_by_role("button", name="Make the file").click()
-            link = page.wait_for_selector("a[download*='in colour'], a[href*='in%20colour'], a[href*='in colour']")
-            with page.expect_download() as download: link.click()
-            with Image.open(download.value.path()) as im: return rgb2lab(np.asarray(im)), page.locator("text=granny.hints").count()
-        box = marked.bounding_box()
-        becomes(lambda: marked.click(position=dict(x=box["width"]*.35, y=box["height"]*.8)))
-        lab, beside = files()
-        L, *ab = lab[int(.8*512), int(.35*512)]
-        assert np.abs(fit_gamut(L, color_ab((0x2e, 0x8b, 0x57))) - ab).max() < 5 and beside
-        becomes(lambda: page.get_by_role("button", name="Undo hint").click())
-        becomes(lambda: marked.click(position=dict(x=box["width"]*.35, y=box["height"]*.8)))
-        becomes(lambda: page.get_by_role("button", name="Clear hints").click())
-        lab, beside = files()
-        assert not beside and np.hypot(*(lab[int(.8*512), int(.35*512), 1:] - ab)) > 10
+def test_gradio_by_keyboard_only(page, photos, space):
+    choosers = []
+    page.on("filechooser", lambda chooser: choosers.append(chooser))
+    page.goto(space, wait_until="domcontentloaded")
+    page.wait_for_selector("text=Click where you know a colour")
+    marked, field = page.locator("[data-testid=image] img, .image-container img, .image-frame img").last, page.get_by_label("Hints, one a line")
+    def reach(there, steps=80):
+        for _ in range(steps):
+            page.keyboard.press("Tab")
+            if page.evaluate("e => e == document.activeElement", there.element_handle()): return
+        raise AssertionError(f"{there}: no way there by Tab")
+    reach(page.get_by_role("button", name=re.compile("upload", re.I)).first)
+    page.keyboard.press("Enter")
+    for _ in range(300):
+        if choosers: break
+        page.wait_for_timeout(100)
+    choosers[0].set_files(photos/"granny.png")
+    marked.wait_for()
+    def becomes(key):
+        before = marked.get_attribute("src")
+        page.keyboard.press(key)
+        page.wait_for_function("([e, b]) => e.src != b && e.complete", arg=[marked.element_handle(), before])
+    def write(text):
+        reach(field)
+        page.keyboard.press("Control+a")
+        page.keyboard.type(text)
+    for text, key in (("200, 400, seagreen", "Tab"), ("200, 400, navy, 30", "Shift+Enter")):  # a hint, and a change of it
+        write(text)
+        becomes(key)
+        assert field.input_value() == text
+    write("no hint")
+    page.keyboard.press("Tab")
+    page.wait_for_selector("text=is no hint; write X,Y,COLOUR")
+    reach(page.get_by_role("button", name="Undo hint"))
+    becomes("Enter")
+    assert field.input_value() == "200, 400, seagreen"
+    reach(page.get_by_role("button", name="Make the file"))
+    page.keyboard.press("Enter")
+    link = page.locator("a[download*='in colour'], a[href*='in%20colour'], a[href*='in colour']").first
+    link.wait_for()
+    reach(link)
+    with page.expect_download() as download: page.keyboard.press("Enter")
+    with Image.open(download.value.path()) as im: L, *ab = rgb2lab(np.asarray(im))[400, 200]
+    assert np.abs(fit_gamut(L, color_ab((0x2e, 0x8b, 0x57))) - ab).max() < 5
