@@ -203,7 +203,8 @@ class Opening(Undoing):
         piece, pieces = b"".join(buffers), self._coming.pop(name, {})
         if part in pieces: pieces = {}  # chosen again, after an upload that broke off
         self._coming[name] = pieces
-        if sum(map(len, pieces.values())) + len(piece) > LARGEST: raise ValueError(f"{name}: more than {LARGEST/1e6:g} MB")
+        if sum(map(len, pieces.values())) + len(piece) > LARGEST:
+            raise ValueError(f"{name}: more than {LARGEST/1e6:g} MB")
         if part > 1 and part - 1 not in pieces: raise ValueError(f"{name}: a part of it was lost; choose it again")
         pieces[part] = piece
         while sum(len(p) for ps in self._coming.values() for p in ps.values()) > LARGEST:
