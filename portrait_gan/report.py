@@ -265,7 +265,7 @@ def _explained(ours: dict) -> list[str]:
     return lines
 
 def _selection(chosen: dict) -> list[str]:
-    "How the epoch was chosen."
+    "How the epoch, or a mean of several, was chosen."
     scores, best = chosen["scores"], chosen["checkpoint"]
     keys = _found(SELECTION, scores)
     terms = [SELECTION[k] for k in ("ab_mae_ratio", f"{judge(scores[best])}_ratio", "delta_cf_ratio") if k in keys]
@@ -273,7 +273,7 @@ def _selection(chosen: dict) -> list[str]:
     def row(name, s):
         cells = ("–" if (v := s.get(k)) is None else f"{v:.2f}" for k in keys)
         return f"| {name}{' (chosen)'*(name == best)} | " + " | ".join(cells) + " |"
-    return ["", f"The epoch was chosen by {chosen['by']} on {chosen['n']} validation photos; shares of grey's, "
+    return ["", f"Chosen by {chosen['by']}, on {chosen['n']} validation photos; shares of grey's, "
                 f"and the mean of {', '.join(terms)}:",
             "", *_table([SELECTION[k] for k in keys], (row(name, s) for name, s in scores.items()))]
 

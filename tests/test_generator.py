@@ -88,3 +88,18 @@ def test_numbers_that_are_none(network, tmp_path):
 def test_units_are_wanted(network, tmp_path):
     with pytest.raises(ValueError, match="ab_scale"): save_generator(network, tmp_path/"x", {})
     assert not (tmp_path/"x").exists()
+
+
+def test_the_mean_of_networks_that_is_bundled(network, saved, tmp_path, root, monkeypatch):
+    "Weight by weight; one that is named twice counts twice, and what is counted in integers stays."
+    monkeypatch.syspath_prepend(str(root/"benchmarks"))
+    from bundle import mean_of
+    torch.manual_seed(1)
+    other = build_generator("resnet18", None)
+    for layer in other.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d): layer.num_batches_tracked += 7
+    mean, config = mean_of([saved, saved, save_generator(other, tmp_path/"other", UNITS | dict(size=64))])
+    assert config["size"] == 256
+    for name, value in mean.state_dict().items():
+        a, b = network.state_dict()[name], other.state_dict()[name]
+        assert torch.equal(value, a) if name.endswith("tracked") else torch.allclose(value, (2*a + b)/3, atol=1e-6), name
