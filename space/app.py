@@ -55,7 +55,8 @@ def look(path: str | None, size: int, saturation: float):  # the portrait, and w
     "Read a photo and run the network."
     if not path: return None, *draw(None, saturation)
     portrait = Portrait.read(Path(path).read_bytes(), Path(path).name)
-    return portrait, *resize(portrait, size, saturation)
+    portrait.predict(COLORIZER, int(size))
+    return portrait, *draw(portrait, saturation)
 
 
 @told

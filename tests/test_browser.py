@@ -511,6 +511,11 @@ def test_gradio_with_hints(page, photos, space):
     write_hints(photos/"granny.hints.json", [Hint(100, 100, "navy", 20)], (512, 512))
     becomes(lambda: page.locator("input[type=file][accept*=json]").set_input_files(photos/"granny.hints.json"))
     assert field.input_value() == "100, 100, navy, 20"
+    # what is no photo is told
+    page.get_by_label("Clear").or_(page.get_by_label("Remove")).first.click()
+    page.locator("input[type=file]").first.set_input_files(photos/"letter.png")
+    page.wait_for_selector("text=letter.png: not an image")
+    assert not page.locator("text=/^Error$/").count() and field.input_value() == ""
 
 
 def test_gradio_by_keyboard_only(page, photos, space):
