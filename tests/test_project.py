@@ -53,7 +53,8 @@ def test_cell_ids_are_unique(root):
 
 
 def test_ruff(root):
-    done = subprocess.run([TOOLS/"ruff", "check", "nbs", "tests", "benchmarks", "docs", "setup.py"], cwd=root, capture_output=True, text=True)
+    where = "nbs", "tests", "benchmarks", "docs", "space", "setup.py"
+    done = subprocess.run([TOOLS/"ruff", "check", *where], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
