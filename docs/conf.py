@@ -26,6 +26,7 @@ smartquotes_action = "D"  # dashes; quotes stay as they are written, "auto" is a
 
 html_theme = "furo"
 html_title = "portrait_gan"
+html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False

@@ -11,6 +11,7 @@ import re
 import tokenize
 from configparser import ConfigParser
 from copy import copy
+from html import escape
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -54,9 +55,13 @@ def address(target: str, source: str, here: str) -> str:
     found = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
     relative = lambda place: posixpath.relpath(place, posixpath.dirname(here) or ".")
     if found in PAGES: return relative(PAGES[found]) + anchor
-    if TRY and found == "docs/try": return f"site:{relative('try/index.html')}"
     if found.endswith((".jpg", ".png", ".svg", ".webp", ".gif")): return relative(f"../{found}")
     return f"{CFG['git_url']}/blob/main/{found}{anchor}"
+
+
+def tried_here(text: str) -> str:
+    "README's link to the published page that needs no Python leads to the one beside it, and the advice for those who have none goes."
+    return re.sub(r"\]\(https?://[^)\s]+/try/\)", "](site:try/index.html)", re.sub(r" \([^()]*\[make the page yourself\]\([^)]*\)[^)]*\)", "", text))
 
 
 def linked(code: str) -> str:
@@ -254,6 +259,7 @@ def write(app):
         path = ROOT/source
         if path.suffix == ".ipynb": text = json.dumps(notebook(path), ensure_ascii=False)
         else: text = rewrite(path.read_text(encoding="utf-8"), source, place)
+        if TRY and place == "index.md": text = tried_here(text)
         if place == "pages/glossary.md": text = glossary(text)
         made["pages/README.md" if place == "index.md" else place] = text  # docs/index.md includes it
     for folder in ("pages", "api"):
@@ -282,10 +288,12 @@ class PagePicture(SphinxDirective, Figure):
 
 
 def view_source(app, page, template, context, doctree):
-    "The eye above a page leads to the file that it comes from."
+    "The eye above a page leads to the file that it comes from; what search engines show of it is its first paragraph."
     sources = {place: source for source, place in PAGES.items()} | {f"api/{m.name}.md": f"portrait_gan/{m.name}.py" for m in MODULES}
     sources["api/index.md"] = "portrait_gan/__init__.py"
     place = page + (context.get("page_source_suffix") or "")
+    said = next((n.astext() for n in doctree.findall(nodes.paragraph)), "") if doctree else ""
+    if said: context["metatags"] += f'<meta name="description" content="{escape(" ".join(said.split())[:200])}">\n'
     context["theme_source_view_link"] = f"{CFG['git_url']}/blob/main/{sources.get(place, f'docs/{place}')}"
 
 

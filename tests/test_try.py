@@ -24,7 +24,7 @@ from portrait_gan.colorize import Colorizer
 from portrait_gan.data import toy_portraits
 from portrait_gan.hints import Hint, follow_hints, hint_planes, read_hints, write_hints
 from portrait_gan.lab import rgb_to_lab, to_tensor
-from portrait_gan.pixels import join_lab, lightness, shrink, working_size
+from portrait_gan.pixels import has_color, join_lab, lightness, shrink, working_size
 
 pytestmark = [pytest.mark.skipif(not CHROMIUM, reason="no Chromium here"),
               pytest.mark.skipif(not importlib.util.find_spec("playwright"), reason="playwright is not installed"),
@@ -56,11 +56,13 @@ def sites(root, deaf_weights, tmp_path_factory):
 
 
 class Watched(SimpleHTTPRequestHandler):
-    "Serves a folder whatever the host is called, the network when its `gate` is open; notes what was `asked` and how much was `sent`."
+    "Serves a folder whatever the host is called, the network once its `gate` is open, if not `lost`; notes what was `asked` and how much `sent`."
     def do_GET(self):
         self.server.asked.append(self.path)
         self.path = urlsplit(self.path).path
-        if self.path.endswith(".onnx.gz"): self.server.gate.wait(60)
+        if self.path.endswith(".onnx.gz"):
+            self.server.gate.wait(60)
+            if self.server.lost: return self.send_error(404)
         super().do_GET()
 
     def do_CONNECT(self):  # https, to anybody
@@ -88,7 +90,7 @@ def visit(playwright, sites):
     @contextmanager
     def run(site, path="/", gate=True, **viewport):
         server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Watched, directory=sites/site))
-        server.asked, server.sent, server.gate = [], 0, threading.Event()
+        server.asked, server.sent, server.gate, server.lost = [], 0, threading.Event(), False
         if gate: server.gate.set()
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
@@ -242,6 +244,20 @@ def test_hints_are_carried_as_in_the_package(calculator, W, H, size):
     planes, followed = hint_planes(hints, auto, L, W, H), follow_hints(answer, L, hints, W, H)
     assert np.abs(planes).max() > 5 and np.abs(np.stack(theirs[1:4]) - planes).max() < .01
     assert np.abs(followed - answer).max() > 5 and np.abs(np.stack(theirs[4:]) - followed).max() < .01
+
+
+def test_colour_is_noticed_as_in_the_package(calculator):
+    "All over, in a painted spot, or not at all; a tone that follows lightness is none."
+    gray = np.asarray(Image.fromarray(GRAY).resize((200, 240)))
+    sepia = np.uint8(np.stack([gray*.5 + 100, gray*.55 + 60, gray*.5 + 30], -1))
+    painted = np.stack([gray]*3, -1)
+    painted[40:60, 60:90] = np.clip(painted[40:60, 60:90] + np.int16([60, -20, -20]), 0, 255)
+    pixel = np.stack([gray]*3, -1)
+    pixel[100, 100] = 255, 0, 0
+    photos = [*ten_pictures(), gray, sepia, painted, pixel, gray[:1, :1], gray[:300, :3], np.full((40, 50), 128, np.uint8)]
+    found = [ask(calculator, "return pixels.hasColor({width: given.W, height: given.H, rgba: read(given.rgba)})",
+                 rgba=rgba(p), W=p.shape[1], H=p.shape[0]) for p in photos]
+    assert found == [has_color(rgba(p)[..., :3]) for p in photos] and found[10:] == [False, False, True, False, False, False, False]
 
 
 # ---- the page, as somebody uses it ----
@@ -482,6 +498,46 @@ def test_a_photo_of_twelve_megapixels(opened, tmp_path):
         (tmp_path/"large.hints.json").write_text("{}")
         page.locator("#file").set_input_files(tmp_path/"large.hints.json")
         says(page, "gives no hints: this network takes no hints")
+
+
+def test_what_is_unusual_is_told(visit, opened, tmp_path):
+    "Colour that is replaced, transparency, photos that were left; a wrong file while the network loads; hints that are none; no network."
+    rgb = skdata.astronaut()[:300, :200]
+    Image.fromarray(rgb).save(tmp_path/"colour.png")
+    Image.fromarray(np.dstack([GRAY, np.where(np.arange(300) < 99, 0, 255)[None].repeat(360, 0).astype(np.uint8)]), "LA").save(tmp_path/"cut.png")
+    (tmp_path/"letter.jpg").write_text("Dear reader")
+    with opened("bundled") as page:
+        give(page, tmp_path/"colour.png")
+        says(page, "colour.png, 200 × 300 pixels; it had colour, which is replaced: coloured in")
+        page.locator("#file").set_input_files([tmp_path/"cut.png", tmp_path/"colour.png"])
+        says(page, "cut.png, 300 × 360 pixels; white where it was transparent; one photo at a time: the others were left: coloured in")
+        assert page.locator("#before").evaluate("x => [...x.getContext('2d').getImageData(50, 50, 1, 1).data]") == [255]*4
+        hints = lambda hint: f'{{"size": [300, 360], "hints": [{hint}]}}'
+        for text, why in (("not json", "it is no JSON"), ("null", "it lacks a photo's size"), (hints("null"), "needs x, y and a color"),
+                          (hints('{"x": 1, "y": 1}'), "needs x, y and a color"), (hints('{"x": 999, "y": 1, "color": "red"}'), "outside the photo")):
+            (tmp_path/"cut.hints.json").write_text(text)
+            page.locator("#file").set_input_files(tmp_path/"cut.hints.json")
+            says(page, f"cut.hints.json gives no hints: .*{why}")
+        # a long press does not remove the hint that a finger holds
+        page.mouse.click(*place(page, 150, 200, GRAY))
+        press = "(point, pointerType) => point.dispatchEvent(new PointerEvent('contextmenu', {pointerType, bubbles: true, cancelable: true}))"
+        page.locator(".point").evaluate(press, "touch")
+        assert page.locator(".point").count() == 1
+        page.locator(".point").evaluate(press, "mouse")
+        assert page.locator(".point").count() == 0
+    with visit("bundled", gate=False) as page:
+        page.locator("#file").set_input_files(tmp_path/"letter.jpg")
+        says(page, "letter.jpg: this browser cannot read it as a photo")
+        page.server.gate.set()
+        page.locator("#loading").wait_for(state="hidden")
+        assert "letter.jpg" in page.locator("#message").inner_text()
+    with visit("bundled", gate=False) as page:
+        page.server.lost = True
+        page.server.gate.set()
+        says(page, "The network could not be loaded: model.onnx.gz is missing")
+        page.locator("#file").set_input_files(tmp_path/"colour.png")
+        page.locator("#work").wait_for()
+        assert "could not be loaded" in page.locator("#message").inner_text()
 
 
 def test_narrow_and_named(opened, tmp_path):

@@ -5,6 +5,7 @@ import {MAX_HINTS} from "./hints.js";
 import {fitGamut, hexToRgb, labToHex, lightness, rgbToHex, rgbToLab} from "./lab.js";
 
 const $ = id => document.getElementById(id);
+$("late").remove();
 const before = $("before").getContext("2d", {willReadFrequently: true});
 const after = $("after").getContext("2d", {willReadFrequently: true});
 // A worker with an address has no policy but its server's; one made here obeys the one in index.html.
@@ -13,7 +14,8 @@ const worker = new Worker(URL.createObjectURL(new Blob([start], {type: "text/jav
 
 const START = {hints: [], saturation: 1, size: 0};  // size 0: what the network was trained at
 let model = null;  // {planes}, once it is loaded
-let photo = null;  // {name, type, width, height}, once it is open
+let broken = "";  // why there is no network
+let photo = null;  // {name, type, width, height, notes}, once it is open
 let opening = null;  // name of the file that the worker was last told to open, until it has
 let waiting = null;  // hints, [file, name], that came before their photo or the network was there
 let state = START;  // never changed in place, so that undo can keep it
@@ -30,7 +32,9 @@ function say(text, bad = false) {
   if ($("message").textContent !== text) $("message").textContent = text;  // it is read aloud at each change
   $("message").classList.toggle("bad", bad);
 }
-const described = () => `${photo.name}, ${photo.width} × ${photo.height} pixels`;
+const described = () => [`${photo.name}, ${photo.width} × ${photo.height} pixels`, ...photo.notes].join("; ");
+/** Something less than an error, while there is neither photo nor error to be read. */
+const mention = text => photo || opening || $("message").classList.contains("bad") || say(text);
 
 // ---- State: every change is a new one, and can be undone ----
 
@@ -79,7 +83,7 @@ function color() {
 const heard = {
   loading({loaded, total}) {
     $("loading").value = loaded/total;
-    if (!photo) say(`Loading the network, ${(total/1e6).toFixed(1)} MB …`);
+    mention(`Loading the network, ${(total/1e6).toFixed(1)} MB …`);
   },
   ready({planes, size}) {
     model = {planes};
@@ -90,12 +94,12 @@ const heard = {
     $("tools").hidden = !takesHints;
     $("nohints").hidden = takesHints;
     $("stage").classList.toggle("hinting", takesHints);
-    if (!photo) say("Ready. From here on this page needs no network.");
+    mention("Ready. From here on this page needs no network.");
     refresh();
     takeWaiting();
   },
-  opened({name, type, width, height, picture}) {
-    photo = {name, type, width, height};
+  opened({name, type, width, height, notes, picture}) {
+    photo = {name, type, width, height, notes};
     if (name === opening) opening = null;
     for (const canvas of [$("before"), $("after")]) [canvas.width, canvas.height] = [width, height];
     before.drawImage(picture, 0, 0);
@@ -108,7 +112,8 @@ const heard = {
     $("download").disabled = true;
     [past, future, gesture, chosen] = [[], [], null, -1];
     state = {...state, hints: []};
-    say(`${described()}: ${model ? "colouring" : "the network is still being loaded"} …`);
+    if (broken) say(broken, true);
+    else say(`${described()}: ${model ? "colouring" : "the network is still being loaded"} …`);
     refresh();
     takeWaiting();
   },
@@ -135,7 +140,7 @@ const heard = {
     if (doing === "color") $("stage").setAttribute("aria-busy", "false");
     if (doing === "load") {
       $("loading").hidden = true;
-      return say(`The network could not be loaded: ${why}. Load the page again.`, true);
+      return say(broken = `The network could not be loaded: ${why}. Load the page again.`, true);
     }
     if (doing === "open" && name === opening) opening = waiting = null;
     if (photo) $("download").disabled = false;
@@ -147,16 +152,17 @@ worker.onerror = () => heard.failed({doing: "load", why: "this browser lacks wha
 
 // ---- Files in and out ----
 
-function open(file, name, transfer = []) {
+function open(file, name, transfer = [], more = false) {
   opening = name;
   $("download").disabled = true;
   say(`${name}: opening …`);
-  worker.postMessage({do: "open", file, name, type: file.type ?? ""}, transfer);
+  worker.postMessage({do: "open", file, name, more, type: file.type ?? ""}, transfer);
 }
 
 function openFiles(files) {
   const isHints = ({name}) => name.toLowerCase().endsWith(".json");
-  for (const file of files) if (!isHints(file)) open(file, file.name);
+  const [first, ...more] = [...files].filter(file => !isHints(file));
+  if (first) open(first, first.name, [], more.length > 0);
   for (const file of files) if (isHints(file)) openHints(file, file.name);  // they are about the photo beside them
 }
 
@@ -187,23 +193,29 @@ function toHex(color) {
   return one;
 }
 
+function parsed(text) {
+  try { return JSON.parse(text) ?? {}; } catch { throw new Error("it is no JSON"); }
+}
+
 /** NAME.hints.json, as this page and the Python package write it. */
 async function openHints(file, name) {
   if (!model || opening) return waiting = [file, name];
   try {
     if (!photo) throw new Error("open its photo first");
     if (model.planes !== 4) throw new Error("this network takes no hints");
-    const {size, hints} = JSON.parse(await file.text());
+    const {size, hints} = parsed(await file.text());
     if (!Array.isArray(size) || !Array.isArray(hints)) throw new Error("it lacks a photo's size, or hints");
     const {width, height} = photo;
     if (size[0] !== width || size[1] !== height) {
       throw new Error(`made for a photo of ${size.join(" × ")} pixels, this one has ${width} × ${height}`);
     }
     if (hints.length > MAX_HINTS) throw new Error(`${hints.length} hints; here ${MAX_HINTS} are the most`);
-    const read = hints.map(({x, y, color, radius}) => {
-      if (![x, y, radius ?? 0].every(v => Number.isFinite(v) && v >= 0) || x >= width || y >= height) {
-        throw new Error("a hint outside the photo");
+    const read = hints.map(hint => {
+      const {x, y, color, radius} = hint ?? {};
+      if (![x, y, radius ?? 0].every(v => Number.isFinite(v) && v >= 0) || color == null) {
+        throw new Error("each hint needs x, y and a color, and its radius is a number");
       }
+      if (x >= width || y >= height) throw new Error("a hint outside the photo");
       return {x, y, color: toHex(color), ...(radius != null && {radius})};
     });
     commit({hints: read});
@@ -307,7 +319,7 @@ function removeHint(i) {
   const hadFocus = $("points").contains(document.activeElement);
   chosen = Math.min(i, state.hints.length - 2);
   commit({hints: state.hints.filter((_, k) => k !== i)});
-  if (hadFocus) ($("points").children[chosen] ?? $("add")).focus();
+  if (hadFocus) ($("points").children[chosen] ?? $("add")).focus({preventScroll: true});
 }
 
 function choose(i) {
@@ -347,7 +359,7 @@ function newPoint(i) {
   point.onlostpointercapture = () => point.onpointermove = gesture = null;
   point.oncontextmenu = event => {
     event.preventDefault();
-    removeHint(i);
+    if (event.pointerType !== "touch") removeHint(i);  // a long press is one too, and a finger that holds a hint means to drag it
   };
   const arrows = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
   point.onkeydown = event => {

@@ -1,7 +1,7 @@
 // A whole photo: made small for the network, and joined with the network's colours at its own resolution.
 // The same steps as portrait_gan/pixels.py (page 03). A photo is {width, height, rgba}; a plane is a Float32Array.
 
-import {lightness, putLab} from "./lab.js";
+import {lightness, putLab, rgbToLab} from "./lab.js";
 
 export const STRIDE = 32;  // five halvings: what the network takes is a multiple of this
 
@@ -115,4 +115,66 @@ export function joinRows({photo, rows, a, b}, saturation, from, end, step = 1) {
     for (let x = 0; x < width; x += step, p += 4) putLab(out, p, L[x], blend(a, x), blend(b, x));
   }
   return out;
+}
+
+// ---- Has it colour already? ----
+
+const GRAY_BELOW = 8.8, SPOT = 6, USUAL = 12;  // a*b* units, and a ratio, as in portrait_gan/pixels.py
+const BOX = {reach: .5, weight: d => d > -.5 && d <= .5 ? 1 : 0};
+
+/** x with A x = b, for a symmetric 3 × 3 matrix that is hardly ever singular; a little is added so that it never is. */
+function solve(A, b) {
+  const rows = A.map((row, i) => [...row.map((v, k) => i === k ? v + 1e-9 : v), b[i]]);
+  rows.forEach((pivot, i) => rows.forEach((row, k) => {
+    if (k === i) return;
+    const f = row[i]/pivot[i];
+    pivot.forEach((v, j) => row[j] -= f*v);
+  }));
+  return rows.map((row, i) => row[3]/row[i]);
+}
+
+/** Colour {w, h, a, b} of a small copy that is no parabola of lightness; each further fit gives less weight to what lies off it. */
+function unexplained({width, height, rgba}, side, fits) {
+  const [w, h] = [width, height].map(n => Math.max(1, Math.round(n*Math.min(1, side/Math.max(width, height)))));
+  const row = new Float32Array(width);
+  const channels = [0, 1, 2].map(c => Uint8ClampedArray.from(resize(y => {
+    for (let x = 0, p = 4*y*width + c; x < width; x++, p += 4) row[x] = rgba[p];
+    return row;
+  }, width, height, w, h, BOX)));
+  const labs = Array.from(channels[0], (red, i) => rgbToLab(red, channels[1][i], channels[2][i]));
+  const bases = labs.map(([L]) => [(L/50 - 1)**2, L/50 - 1, 1]);
+  let left, weights = bases.map(() => 1);
+  for (let fit = 0; fit < fits; fit++) {
+    const sum = of => bases.reduce((s, _, i) => s + weights[i]**2*of(i), 0);
+    const A = [0, 1, 2].map(j => [0, 1, 2].map(k => sum(i => bases[i][j]*bases[i][k])));
+    const [forA, forB] = [1, 2].map(c => solve(A, [0, 1, 2].map(j => sum(i => bases[i][j]*labs[i][c]))));
+    const off = (i, c, by) => labs[i][c] - bases[i].reduce((s, v, k) => s + v*by[k], 0);
+    left = labs.map((_, i) => [off(i, 1, forA), off(i, 2, forB)]);
+    weights = left.map(([a, b]) => 1/Math.hypot(1, Math.hypot(a, b)/4));
+  }
+  return {w, h, left};
+}
+
+function percentile(values, share) {  // between its neighbours, as NumPy has it
+  const sorted = Float64Array.from(values).sort(), at = share/100*(sorted.length - 1), low = Math.floor(at);
+  return sorted[low] + (at - low)*((sorted[low + 1] ?? sorted[low]) - sorted[low]);
+}
+
+/** Whether a photo has colour that colouring would replace, all over or in a spot; a tint that follows lightness is none. */
+export function hasColor(photo) {
+  const chroma = ([a, b]) => Math.hypot(a, b);
+  if (percentile(unexplained(photo, 64, 1).left.map(chroma), 95) >= GRAY_BELOW) return true;
+  const {w, h, left} = unexplained(photo, 128, 4), [wide, high] = [w, h].map(n => Math.min(5, n)), means = [];
+  for (let y = 0; y <= h - high; y++) {
+    for (let x = 0; x <= w - wide; x++) {  // averages: one pixel is no spot
+      let a = 0, b = 0;
+      for (let v = 0; v < high; v++) for (let u = 0; u < wide; u++) {
+        const at = left[(y + v)*w + x + u];
+        a += at[0]/(wide*high);
+        b += at[1]/(wide*high);
+      }
+      means.push(chroma([a, b]));
+    }
+  }
+  return percentile(means, 99.7) > Math.max(SPOT, USUAL*percentile(means, 75));
 }

@@ -7,7 +7,7 @@
 import * as ort from "./onnxruntime/ort.wasm.bundle.min.mjs";
 import {followHints, hintPlanes} from "./hints.js";
 import {marked} from "./mark.js";
-import {STRIDE, joinRows, prepareJoin, shrink} from "./pixels.js";
+import {STRIDE, hasColor, joinRows, prepareJoin, shrink} from "./pixels.js";
 
 const MAX_PIXELS = 50e6;  // a page has less memory than a program
 const STRIP = 2**18;  // pixels that are joined before looking whether something newer is asked for
@@ -107,10 +107,10 @@ function hidesPixels() {
   return pen.getImageData(0, 0, 8, 8).data.some((v, i) => v !== [0x12, 0x34, 0x56, 255][i % 4]);
 }
 
-async function open({file, name, type}) {
+async function open({file, name, more, type}) {
   let picture;
   try { picture = await createImageBitmap(file, {imageOrientation: "from-image"}); }  // upright, as its EXIF says
-  catch { throw new Error("this browser cannot read it as a photo; try JPEG, PNG or WebP"); }
+  catch { throw new Error("this browser cannot read it as a photo: it is damaged, or neither JPEG, PNG nor WebP"); }
   finally { file.close?.(); }  // the example comes as a bitmap; they hold memory until they are closed
   const {width, height} = picture, tooLarge = most =>
     new Error(`${Math.round(width*height/1e6)} megapixels are too many for ${most}; make it smaller, or use the Python package`);
@@ -119,21 +119,28 @@ async function open({file, name, type}) {
     throw tooLarge(`a page (at most ${MAX_PIXELS/1e6})`);
   }
   const canvas = new OffscreenCanvas(width, height), context = canvas.getContext("2d", {willReadFrequently: true});
-  context.fillStyle = "white";  // what is transparent lies on white
-  context.fillRect(0, 0, width, height);
   context.drawImage(picture, 0, 0);
   picture.close();
   if (hidesPixels()) {
     throw new Error("this browser hides a photo's pixels from pages (protection against fingerprinting); "
                     + "allow this page to read the canvas, or use another browser");
   }
-  const rgba = context.getImageData(0, 0, width, height).data;
+  let {data: rgba} = context.getImageData(0, 0, width, height), notes = [];
+  if (new Uint32Array(rgba.buffer).some(pixel => pixel >>> 24 !== 255)) {
+    context.globalCompositeOperation = "destination-over";  // what is transparent lies on white
+    context.fillStyle = "white";
+    context.fillRect(0, 0, width, height);
+    ({data: rgba} = context.getImageData(0, 0, width, height));
+    notes.push("white where it was transparent");
+  }
   if (rgba[3] !== 255 || rgba.at(-1) !== 255) throw tooLarge("a canvas of this browser");  // it stayed empty, without a word
   photo = {width, height, rgba};
+  if (more) notes.push("one photo at a time: the others were left");
+  if (hasColor(photo)) notes.push("it had colour, which is replaced");
   size = told = joined = null;
   wishes.color = wishes.save = null;  // those were about the photo before
   const shown = canvas.transferToImageBitmap();
-  postMessage({is: "opened", name, type, width, height, picture: shown}, [shown]);
+  postMessage({is: "opened", name, type, width, height, notes, picture: shown}, [shown]);
 }
 
 /** Colour the photo; false when something newer was asked for before it was done. */

@@ -235,7 +235,7 @@ function render({ model, el }) {
     const index = () => [...ui.hints.children].indexOf(node);
     const node = h("button", { type: "button", className: "pg-mark",
       onclick: (e) => { if (e.detail === 0) choose(index()); },  // by the keyboard
-      oncontextmenu: (e) => { e.preventDefault(); e.stopPropagation(); remove(index()); },
+      oncontextmenu: (e) => { e.preventDefault(); e.stopPropagation(); if (e.pointerType !== "touch") remove(index()); },  // a long press is one too
       onfocus: () => { if (able() && view.selected !== index() && node.matches(":focus-visible")) ask({ do: "select", i: index() }); },
       onwheel: (e) => { if (!able() || e.ctrlKey) return; e.preventDefault(); e.stopPropagation(); widen(index(), e.deltaY < 0 ? 1.15 : 1 / 1.15); },
       onkeydown: (e) => hintKey(e, index()),
