@@ -255,3 +255,58 @@ def test_a_closer_look_is_the_photo_itself(app):
     (_, data), = app.result()[0]
     with Image.open(io.BytesIO(data)) as im: whole = np.asarray(im).astype(int)
     assert near.shape == (70, 70, 3) and np.abs(near - whole[10:80, :70]).mean() < 3
+
+
+def test_a_hint_that_undo_gave_another_number_is_left_alone(app):
+    for x, color in ((10, "red"), (30, "yellow")):
+        from_browser(app, do="add", x=x, y=40)
+        from_browser(app, do="color", i=app.selected, color=color)
+    colors = lambda: [h.color for h in app.portrait.hints]
+    from_browser(app, do="remove", i=0, turn=app.view["turn"])
+    seen = app.view["turn"]
+    from_browser(app, do="undo", turn=seen)
+    from_browser(app, do="remove", i=0, turn=seen)  # the browser still saw yellow there
+    assert colors() == ["red", "yellow"]
+    from_browser(app, do="remove", i=0, turn=app.view["turn"])
+    assert colors() == ["yellow"]
+    from_browser(app, do="select", i=0)
+    from_browser(app, do="undo")
+    assert colors() == ["red", "yellow"] and app.selected == 1  # it is still yellow that is chosen
+    from_browser(app, do="select", i=0)
+    from_browser(app, do="redo")
+    assert colors() == ["yellow"] and app.selected is None
+
+
+def test_hints_are_not_lost_with_one_click(app):
+    from_browser(app, do="add", x=60, y=40)
+    from_browser(app, do="close")
+    assert "Close again to lose 1 hint; Download keeps them" in app.message and len(app.portraits) == 1
+    from_browser(app, do="add", x=30, y=40)
+    from_browser(app, do="close")
+    assert "lose 2 hints" in app.message and len(app.portraits) == 1
+    from_browser(app, do="download")
+    from_browser(app, do="close")
+    assert app.portraits == []
+
+
+def test_what_is_refused_is_told_after_those_that_are_not(app, tmp_path):
+    whole = (tmp_path/"granny.png").read_bytes()
+    def give(name, data, batch): from_browser(app, [data], do="upload", name=name, part=0, parts=1, batch=batch)
+    for name, data in (("a.png", whole), ("empty.png", b""), ("letter.png", b"Dear reader"), ("b.png", whole)): give(name, data, .5)
+    assert app.message.startswith("b.png, ") and "empty.png: " in app.message and "letter.png: not an image" in app.message and app.view["failed"]
+    give("c.png", whole, .7)
+    assert "letter" not in app.message and not app.view["failed"]
+    give("notes.json", b"{}", .8)
+    assert app.message == "notes.json: the hints of photo.jpg are called photo.hints.json"
+    made = json.dumps(dict(size=app.portrait.size, hints=[dict(x=1, y=1, color="red")])).encode()
+    give("c.hints (1).json", made, .9)  # as a browser calls the second one that it saves
+    assert app.message.endswith("; 1 hint from c.hints.json")
+    from_browser(app, do="color", i=0, color="Dark Green")
+    assert app.portrait.hints[0].color == "DarkGreen"
+
+
+def test_an_interrupt_is_told(app, monkeypatch):
+    def stop(*args): raise KeyboardInterrupt
+    monkeypatch.setattr(app.colorizer, "follow", stop)
+    from_browser(app, do="add", x=60, y=40)
+    assert app.message == "interrupted" and app.view["failed"] and not app.view["busy"]

@@ -377,6 +377,71 @@ def test_hints_in_voila(page, photos):
         assert page.locator(".pg-film button").count() == 2
 
 
+def test_impatient_hands(page, photos):
+    "While the network is slow: nothing that was meant for one hint is done to another; and the wheel belongs to the page that it scrolls."
+    slow = notebook().replace("App()", "import time\\n"
+        "app = App()\\nfollow = app.colorizer.follow\\napp.colorizer.follow = lambda *a: [time.sleep(1.5), follow(*a)][1]\\napp")
+    (photos/"slow.ipynb").write_text(slow)
+    Image.fromarray(np.zeros((100, 3000), np.uint8)).save(photos/"wide.png")
+    with served([sys.executable, "-m", *VOILA, "slow.ipynb"], photos) as url:
+        page.goto(url, wait_until="domcontentloaded")
+        says(page, "Choose a photo")
+        upload(page, photos/"granny.png")
+        says(page, r"granny\.png, 512 × 512")
+        colors = lambda: [re.search("#[0-9a-f]{6}", label)[0] for label in marks(page).evaluate_all("all => all.map(e => e.ariaLabel)")]
+        ready = lambda: page.wait_for_function("document.querySelector('.pg-app').ariaBusy == 'false'")
+        palette = page.locator(".pg-palette")
+        click(page, .2, .2, click_count=2)  # a double click is one hint
+        says(page, "hint 1 holds")
+        page.wait_for_timeout(300)
+        assert marks(page).count() == 1
+        palette.click(position=dict(x=20, y=20))
+        says(page, "hint 1 is #")
+        one = colors()[0]
+        click(page, .5, .9)
+        assert marks(page).count() == 2  # seen at once
+        palette.click(position=dict(x=90, y=90), force=True)  # before the new hint has an answer
+        says(page, "hint 2 holds")
+        ready()
+        assert colors()[0] == one
+        # undo gives the hints other numbers
+        marks(page).first.click(button="right")
+        says(page, "hint 1 removed")
+        ready()
+        button(page, "Undo").click()
+        marks(page).first.click(button="right")  # it is still the second one that is seen there
+        says(page, "undone")
+        ready()
+        assert len(colors()) == 2 and colors()[0] == one
+        # the keyboard's place: Undo is greyed at the end, the keys go on
+        for _ in range(20):
+            if button(page, "Undo").is_disabled(): break
+            button(page, "Undo").press("Enter")
+            page.wait_for_timeout(300)
+            ready()
+        assert marks(page).count() == 0 and "pg-stage" in page.evaluate("document.activeElement.className")
+        page.keyboard.press("Control+y")
+        says(page, "done again")
+        ready()
+        # the page scrolls, and a hint comes under the mouse
+        radius = marks(page).first.get_attribute("aria-label").split("radius ")[1]
+        page.evaluate("document.body.insertAdjacentHTML('beforeend', '<div style=height:3000px></div>')")
+        page.set_viewport_size(dict(width=1000, height=500))
+        box = marks(page).first.bounding_box()
+        page.mouse.move(box["x"] + 9, box["y"] + 200)
+        for _ in range(12):
+            page.mouse.wheel(0, 50)
+            page.wait_for_timeout(60)
+        page.wait_for_timeout(500)
+        assert marks(page).first.get_attribute("aria-label").split("radius ")[1] == radius
+        assert marks(page).first.bounding_box()["y"] < box["y"] - 300
+        page.set_viewport_size(dict(width=1000, height=1200))
+        upload(page, photos/"wide.png")
+        says(page, r"wide\.png, 3000 × 100")
+        button(page, "1:1").click()
+        page.wait_for_function("document.querySelector('.pg-stage').clientHeight >= 100")  # all of it that the screen has room for
+
+
 def test_keyboard_only(page, photos):
     with served([sys.executable, "-m", *VOILA, "hints.ipynb"], photos) as url:
         page.goto(url, wait_until="domcontentloaded")

@@ -23,6 +23,7 @@ function describe(hex) {  // a colour in words, for those who hear it
   const shade = light < 0.3 ? "dark " : light > 0.75 ? "light " : "";
   if (span < 0.06) return shade + "grey";
   const turn = (high === r ? (g - b) / span + 6 : high === g ? (b - r) / span + 2 : (r - g) / span + 4) % 6 * 60;
+  if (turn > 15 && turn < 70 && span < 0.35 * (1 - Math.abs(2 * light - 1))) return light > 0.6 ? "beige" : shade + "brown";
   const names = [[15, "red"], [40, light < 0.45 ? "brown" : "orange"], [70, light < 0.4 ? "olive" : "yellow"], [160, "green"],
     [200, "cyan"], [255, "blue"], [290, "violet"], [345, "pink"], [361, "red"]];
   return shade + names.find(([end]) => turn < end)[1];
@@ -71,7 +72,7 @@ function build() {  // every element once, by name
     button("choose", "Choose photos", "Choose photos, and hints files of theirs, on this computer"),
     field("or a sample", named("sample", h("select"))),
     named("door", h("span", { className: "pg-door" },
-      field("or", named("where", h("input", { type: "text", placeholder: "a path, or https://…", spellcheck: false }))),
+      field("or", named("where", h("input", { type: "text", placeholder: "a path, or https://…", ariaLabel: "a path on this machine, or an address", spellcheck: false }))),
       button("open", "Open", "Open the photo at this path or address"))),
     named("limit", h("small", { className: "pg-limit" })));
 
@@ -129,17 +130,21 @@ function render({ model, el }) {
   let view = {}, saving = false, looking = null;
   let scale = null, cross = null;  // screen pixels for one of the photo, null: all of it fits; where the keyboard points
   let wanted = null;  // what gets the focus when Python has answered
+  let rolled = -Infinity;  // when the page was last scrolled: a hint that comes under the mouse then is not meant
   el.append(ui.root);
 
   const on = (name, act) => { model.on(name, act); listeners.push([name, act]); };
   function post(what, buffers) {  // of the photo that is seen: what was meant for one that is gone, Python ignores
-    try { model.send({ photo: view.photo, ...what }, undefined, buffers); }
-    catch { busy(false); say("Python has stopped: run the cell again, or load the page anew.", true); }
+    try { model.send({ photo: view.photo, turn: view.turn, ...what }, undefined, buffers); return true; }
+    catch { busy(false); say("Python has stopped: run the cell again, or load the page anew.", true); return false; }
   }
   function flush() {  // what waits, in the order in which it was done
     for (const [name, { what, timer }] of Object.entries(waiting)) { clearTimeout(timer); delete waiting[name]; post(what); }
   }
-  function ask(what, buffers) { flush(); post(what, buffers); }
+  function ask(what, buffers) { flush(); return post(what, buffers); }
+  function expect(what, message) {  // Python may be busy with another cell: what it was asked for is told until it answers
+    if (ask(what)) { say(message); busy(true); }
+  }
   function later(name, what) {  // asked when the hand rests, or before anything else is asked
     clearTimeout(waiting[name]?.timer);
     waiting[name] = { what, timer: setTimeout(flush, 250) };
@@ -161,7 +166,8 @@ function render({ model, el }) {
   }
 
   // ---- the line, zoom and pan
-  const fitting = () => Math.min(ui.photo.clientWidth / view.width, Math.max(240, Math.min(window.innerHeight * 0.75, 720)) / view.height);
+  const tallest = () => Math.max(240, Math.min(window.innerHeight * 0.62, 720));  // the rest of the app is seen as well
+  const fitting = () => Math.min(ui.photo.clientWidth / view.width, tallest() / view.height);
   const now = () => scale ?? fitting();
 
   function cut() {  // the line stands in what is seen of the photo; before left of it, after right
@@ -181,7 +187,7 @@ function render({ model, el }) {
     const fit = fitting();
     if (scale !== null && scale <= fit) scale = null;
     ui.frame.style.width = ui.line.style.width = scale === null ? `${view.width * fit}px` : "";
-    ui.stage.style.height = `${Math.round(view.height * fit)}px`;
+    ui.stage.style.height = `${Math.round(Math.max(view.height * fit, Math.min(view.height * now(), tallest())))}px`;
     ui.stage.classList.toggle("pg-zoomed", scale !== null);
     ui.sheet.style.width = `${view.width * now()}px`;
     ui.sheet.style.height = `${view.height * now()}px`;
@@ -237,12 +243,21 @@ function render({ model, el }) {
       onclick: (e) => { if (e.detail === 0) choose(index()); },  // by the keyboard
       oncontextmenu: (e) => { e.preventDefault(); e.stopPropagation(); if (e.pointerType !== "touch") remove(index()); },  // a long press is one too
       onfocus: () => { if (able() && view.selected !== index() && node.matches(":focus-visible")) ask({ do: "select", i: index() }); },
-      onwheel: (e) => { if (!able() || e.ctrlKey) return; e.preventDefault(); e.stopPropagation(); widen(index(), e.deltaY < 0 ? 1.15 : 1 / 1.15); },
+      onwheel: (e) => roll(e, index()),
       onkeydown: (e) => hintKey(e, index()),
       onpointerdown: (e) => { if (e.button === 0 && able()) { e.stopPropagation(); carry(e, node, index()); } } },
       h("span", { className: "pg-ring" }));
     return node;
   }
+
+  function roll(e, i) {
+    if (!able() || e.ctrlKey) return;
+    if (e.timeStamp - rolled < 400) return void (rolled = e.timeStamp);  // the page goes on scrolling
+    e.preventDefault(); e.stopPropagation();
+    widen(i, e.deltaY < 0 ? 1.15 : 1 / 1.15);
+  }
+  function scrolled(e) { if (!e.composedPath().some((node) => node.classList?.contains("pg-mark"))) rolled = e.timeStamp; }
+  document.addEventListener("wheel", scrolled, { capture: true, passive: true });
 
   function choose(i) {
     wanted = "palette";
@@ -250,10 +265,18 @@ function render({ model, el }) {
   }
   function focus() { if (wanted && chosen()) { ui[wanted].focus(); wanted = null; } }
 
+  function add(x, y) {  // seen at once; its colours come with the answer, and until then none is given to another hint
+    if (!ask({ do: "add", x, y })) return;
+    view.hints.push({ x, y, color: "", shown: "#888888", radius: Math.min(view.width, view.height) / 80 });
+    view.selected = null;
+    ui.hint.disabled = true;
+    marks();
+  }
+
   function remove(i) {
     if (!able() || i == null || i < 0) return;
     const inside = [ui.hints, ui.hint, ui.remove].some((node) => node.contains(focused()));
-    ask({ do: "remove", i });
+    if (!ask({ do: "remove", i })) return;
     view.hints.splice(i, 1);  // gone at once: a second Delete or click, before Python has answered, finds nothing
     view.selected = null;
     marks(); colors();
@@ -332,7 +355,9 @@ function render({ model, el }) {
 
   function colors() {
     const hint = chosen();
-    ui.why.textContent = view.no_hints || (!view.width ? "" : hint ? `All colours of this lightness (L* ${view.light})` :
+    const none = hint && view.edges[1] - view.edges[0] < 4 && view.edges[3] - view.edges[2] < 4;
+    ui.why.textContent = view.no_hints || (!view.width ? "" : none ? "This place is black or white: it can have no colour." :
+      hint ? `All colours of this lightness (L* ${view.light})` :
       "Click on the photo where you know a colour; or press Enter there, and move the cross with the arrow keys.");
     ui.choice.hidden = !hint;
     ui.hint.disabled = !able();
@@ -374,6 +399,7 @@ function render({ model, el }) {
     } else return;
     e.preventDefault(); e.stopPropagation();
   });
+  ui.color.addEventListener("keydown", (e) => { if (e.key === "Enter") ui.palette.focus(); });  // a change is told when the field is left
   ui.color.addEventListener("change", () => ui.color.value.trim() && recolor({ color: ui.color.value.trim() }));
   ui.radius.addEventListener("input", () => {
     if (chosen()) { edit("radius", view.selected, { radius: +ui.radius.value }); marks(); }
@@ -386,11 +412,11 @@ function render({ model, el }) {
     let panned = false;
     drag(ui.sheet, down, (e) => {
       const [dx, dy] = [e.clientX - down.clientX, e.clientY - down.clientY];
-      panned ||= Math.hypot(dx, dy) >= 4;
+      panned ||= Math.hypot(dx, dy) >= (scale === null ? 10 : 4);  // hands tremble
       if (panned && scale !== null && e.pointerType === "mouse") [ui.stage.scrollLeft, ui.stage.scrollTop] = [start[0] - dx, start[1] - dy];
     }, (e) => {
       const [x, y] = place(e);
-      if (e.type === "pointerup" && !panned && able()) ask({ do: "add", x, y });
+      if (e.type === "pointerup" && !panned && able()) add(x, y);
     });
   });
   ui.stage.addEventListener("wheel", (e) => {
@@ -411,7 +437,7 @@ function render({ model, el }) {
       ui.cross.scrollIntoView({ block: "nearest", inline: "nearest" });
     } else if ((e.key === "Enter" || e.key === " ") && able()) {
       const [x, y] = cross ?? [view.width / 2, view.height / 2];
-      ask({ do: "add", x, y });
+      add(x, y);
       wanted = "palette";
     } else if (e.key === "Delete") remove(view.selected);
     else if (e.key === "Escape") ask({ do: "select", i: null });
@@ -435,19 +461,21 @@ function render({ model, el }) {
   });
 
   // ---- photos come and go
-  async function send(file) {
+  async function send(file, batch) {
     if (file.size > view.limit) return say(`${file.name}: more than ${view.limit / 1e6} MB`, true);
     const parts = Math.max(1, Math.ceil(file.size / PIECE));
     for (let part = 0; part < parts; part++) {
       const data = await file.slice(part * PIECE, (part + 1) * PIECE).arrayBuffer();
-      ask({ do: "upload", name: file.name, part, parts }, [new DataView(data)]);
+      if (!ask({ do: "upload", name: file.name, part, parts, batch }, [new DataView(data)])) return;
+      if (part === 0 && !ui.root.classList.contains("pg-busy")) { say(`sending ${file.name} …`); busy(true); }
     }
   }
   let sent = Promise.resolve();
   function upload(files) {  // one file after the other, also those of two drops: their pieces must not mix
-    const last = (f) => f.name.endsWith(".hints.json");  // hints need their photo
+    const last = (f) => f.name.endsWith(".json");  // hints need their photo
+    const batch = Math.random();  // what is refused is told after the last of them
     for (const file of [...files].sort((a, b) => last(a) - last(b)))
-      sent = sent.then(() => send(file)).catch(() => { busy(false); say(`${file.name} cannot be read: is it a folder, or gone?`, true); });
+      sent = sent.then(() => send(file, batch)).catch(() => { busy(false); say(`${file.name} cannot be read: is it a folder, or gone?`, true); });
   }
   ui.choose.addEventListener("click", () => ui.files.click());
   ui.files.addEventListener("change", () => { upload(ui.files.files); ui.files.value = ""; });
@@ -463,8 +491,8 @@ function render({ model, el }) {
     e.preventDefault(); e.stopPropagation();
     upload(e.dataTransfer.files);
   });
-  ui.sample.addEventListener("change", () => { if (ui.sample.value) ask({ do: "sample", name: ui.sample.value }); ui.sample.value = ""; });
-  const open = () => ui.where.value.trim() && ask({ do: "open", where: ui.where.value.trim() });
+  ui.sample.addEventListener("change", () => { if (ui.sample.value) expect({ do: "sample", name: ui.sample.value }, `opening ${ui.sample.value} …`); ui.sample.value = ""; });
+  const open = () => ui.where.value.trim() && expect({ do: "open", where: ui.where.value.trim() }, `opening ${ui.where.value.trim()} …`);
   ui.open.addEventListener("click", open);
   ui.where.addEventListener("keydown", (e) => { if (e.key === "Enter") open(); });
 
@@ -478,7 +506,7 @@ function render({ model, el }) {
   for (const name of ["saturation", "size"]) ui[name].addEventListener("input", () => { ui[name].title = ui[name].value; later(name, { do: name, value: +ui[name].value }); });
   ui.weights.addEventListener("change", () => ask({ do: "weights", name: ui.weights.value }));
   ui.format.addEventListener("change", () => ask({ do: "format", value: ui.format.value }));
-  ui.download.addEventListener("click", () => { saving = true; ask({ do: "download" }); });
+  ui.download.addEventListener("click", () => { saving = true; expect({ do: "download" }, "colouring the whole photo …"); });
   ui.root.addEventListener("keydown", (e) => {
     if ((e.ctrlKey || e.metaKey) && e.target.type !== "text") {
       const key = e.key.toLowerCase(), redo = key === "y" || (key === "z" && e.shiftKey);
@@ -523,7 +551,7 @@ function render({ model, el }) {
   }
 
   function update() {
-    const before = view, told = model.get("view") || {};
+    const before = view, told = model.get("view") || {}, held = ui.work.contains(focused());
     say(told.message, told.failed);
     busy(Boolean(told.busy));
     if (told.busy || !told.samples) return;  // a message and no more: what is seen stays
@@ -555,6 +583,8 @@ function render({ model, el }) {
     ui.stage.classList.toggle("pg-able", able());
     layout(); colors(); film();
     focus();
+    const place = focused();
+    if (held && !(ui.root.contains(place) && place.checkVisibility() && !place.matches(":disabled"))) ui.stage.focus({ preventScroll: true });
   }
 
   on("change:view", update);
@@ -572,6 +602,7 @@ function render({ model, el }) {
 
   return () => {
     watch.disconnect();
+    document.removeEventListener("wheel", scrolled, { capture: true });
     for (const [name, act] of listeners) model.off(name, act);
     for (const { timer } of [...Object.values(waiting), { timer: looking }]) clearTimeout(timer);
     for (const url of Object.values(urls)) if (url) URL.revokeObjectURL(url);
