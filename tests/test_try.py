@@ -564,4 +564,5 @@ def test_narrow_and_named(opened, tmp_path):
         assert not small, small
         spoken = page.locator("body").aria_snapshot()
         assert not re.findall(r"^\s*- (?:button|slider|combobox|textbox)(?:$|:| \[)", spoken, re.M), spoken
-        for name in ("img \"The photo before\"", "img \"The photo in colour\"", 'status: "uncle.png', "Hint 2 at 99, 100"): assert name in spoken
+        for name in ("img \"The photo before\"", "img \"The photo in colour\"", 'status: "uncle.png'): assert name in spoken
+        assert re.search(r"Hint 2 at (99|100|101), (99|100|101):", spoken)  # the mouse has whole pixels of the screen, one is 0.9 of the photo's
