@@ -29,6 +29,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'portrait_gan.app.Opening._take': ('app.html#opening._take', 'portrait_gan/app.py'),
                                   'portrait_gan.app.Opening._take_hints': ('app.html#opening._take_hints', 'portrait_gan/app.py'),
                                   'portrait_gan.app.Receiving': ('app.html#receiving', 'portrait_gan/app.py'),
+                                  'portrait_gan.app.Receiving._begin': ('app.html#receiving._begin', 'portrait_gan/app.py'),
+                                  'portrait_gan.app.Receiving._do_refuse': ('app.html#receiving._do_refuse', 'portrait_gan/app.py'),
                                   'portrait_gan.app.Receiving._do_upload': ('app.html#receiving._do_upload', 'portrait_gan/app.py'),
                                   'portrait_gan.app.Receiving._receive': ('app.html#receiving._receive', 'portrait_gan/app.py'),
                                   'portrait_gan.app.Settings': ('app.html#settings', 'portrait_gan/app.py'),

@@ -16,6 +16,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.resources import files
+from itertools import count
 from pathlib import Path
 from threading import Lock
 
@@ -84,7 +85,9 @@ class Table(anywidget.AnyWidget):
             if do in _OF_HINT and turn not in (None, self.turn): return
             try: getattr(self, f"_do_{do}")(**what)
             except FAULTS as e: self._show(_one_line(e), failed=True)
-            except KeyboardInterrupt: self._show("interrupted", failed=True)
+            except KeyboardInterrupt:
+                self._show("interrupted", failed=True)
+                raise
 
 # %% ../nbs/29_app.ipynb #28-w11
 class Display(Table):
@@ -100,7 +103,7 @@ class Display(Table):
         if p:
             view |= dict(photo=p.number, name=p.name, width=p.size[0], height=p.size[1], undo=p.can(-1), redo=p.can(1),
                          current=self.current, turn=self.turn, hints=[*map(self._mark, p.hints)], **self._offer())
-        self.view = view
+        self.view = view | dict(told=next(self._told))  # equal answers would not be sent, and the browser waits
 
     def _draw(self, message: str | None = None):
         with self.hold_sync():
@@ -150,6 +153,7 @@ class Hinting(Display):
     def _hint(self, selected: int | None, message: str, change: Callable, *what):
         if self.no_hints: raise ValueError(self.no_hints)
         self._busy("colouring …")
+        if self.portrait.settings != (now := (self.colorizer, self.size)): self.portrait.predict(*now)
         change(self.colorizer, *what)
         self.selected = None if selected is None or selected >= len(self.portrait.hints) else selected
         self._draw(message)
@@ -176,7 +180,6 @@ class Hinting(Display):
 
     def _do_color(self, i: int, color: str | None = None, ab: list[float] | None = None):
         hint = self.portrait.hints[i]
-        if color and re.fullmatch("[A-Za-z ]+", color): color = color.replace(" ", "")  # "dark green"
         if ab is not None: color = color_at(self._place(hint.x, hint.y)[0], ab)
         replace(hint, color=color)  # raises for what is no colour
         self.recent = [color, *(c for c in self.recent if c != color)][:8]
@@ -189,22 +192,24 @@ class Undoing(Hinting):
         self.selected = i
         self._show(None if i is None else f"hint {i + 1}: choose its colour")
 
-    def _do_remove(self, i: int):
-        hints = self.portrait.hints
+    def _do_remove(self, i: int, turn_after: float | None = None):
+        hints, self.turn = self.portrait.hints, turn_after or self.turn + 1
         self._hint(None, f"hint {i + 1} removed", self.portrait.hint, hints[:i] + hints[i + 1:])
 
     def _do_restart(self):
+        self.turn += 1
         if self.portrait.hints: self._hint(None, "all hints removed", self.portrait.hint, [])
 
     def _do_undo(self): self._travel(-1, "undone")
     def _do_redo(self): self._travel(1, "done again")
 
     def _travel(self, steps: int, message: str):
-        p = self.portrait
+        p, i = self.portrait, self.selected
         if not p.can(steps) or self.no_hints: return
-        chosen, there = None if self.selected is None else p.hints[self.selected], p.versions[p.version + steps]
+        here, there = p.hints, p.versions[p.version + steps]
+        if i is not None and len(here) != len(there): i = there.index(here[i]) if here[i] in there else None
         self.turn += 1
-        self._hint(there.index(chosen) if chosen in there else None, message, p.travel, steps)
+        self._hint(i, message, p.travel, steps)
 
 # %% ../nbs/29_app.ipynb #28-025
 class Opening(Undoing):
@@ -244,9 +249,10 @@ class Opening(Undoing):
 
     def _do_close(self):
         p = self.portrait
-        if p.hints and self._leaving != (here := (p.number, p.version)):
+        if p.hints and self._leaving != (here := (p.number, p.hints)):
             self._leaving = here
-            return self._show(f"Close again to lose {_count(p.hints)}; Download keeps them.")
+            keeps = "" if self.no_hints else "; Download keeps them"
+            return self._show(f"Close again to lose {_count(p.hints)}{keeps}.")
         rest = [p for p in self.portraits if p is not self.portrait]
         self._film(rest, max(0, min(self.current, len(rest) - 1)))
         if not rest: self._show("Choose a photo to begin.")
@@ -255,14 +261,21 @@ class Opening(Undoing):
 class Receiving(Opening):
     "And they come by upload, as do hints of another day."
     def _do_upload(self, name: str, part: int, parts: int, batch: float = 0, buffers=()):
-        "A piece of a file; what of files that were chosen together is refused, is still told after the last of them."
+        "Take a piece of a file; after each of several chosen together, those that were refused are told."
+        self._begin(batch)
+        try: self._receive(name, part, parts, b"".join(buffers))
+        except FAULTS as e: self._do_refuse(_one_line(e), batch)
+        if self._refused and name not in self._coming:
+            self._show("; ".join([self.message, *self._refused]), failed=True)
+
+    def _do_refuse(self, why: str, batch: float):
+        "Also what the browser could not even send."
+        self._begin(batch)
+        if why not in self._refused: self._refused.append(why)
+        raise ValueError("; ".join(self._refused))
+
+    def _begin(self, batch: float):
         if not batch or batch != self._batch: self._batch, self._refused = batch, []
-        try:
-            self._receive(name, part, parts, b"".join(buffers))
-            if self._refused and part + 1 == parts: self._show("; ".join([self.message, *self._refused]), failed=True)
-        except FAULTS as e:
-            self._refused.append(_one_line(e))
-            raise ValueError("; ".join(self._refused)) from e
 
     def _receive(self, name: str, part: int, parts: int, piece: bytes):
         "They come in order, but the second may overtake the first, which takes another thread."
@@ -338,9 +351,9 @@ class App(Settings):
         self.chosen = other if weights else "bundled weights"
         self.weights[self.chosen] = str(weights or "")
         self.portraits, self.current, self.selected, self.recent = [], 0, None, []
-        self.turn = 0  # grows when undo, redo or a file changes which hint has which index
+        self._told, self.turn = count(), 0  # answers; another number when a hint may have got another index
         self._coming, self._batch, self._refused = {}, 0, []  # names of files, with their pieces
-        self._leaving, self._one_by_one = None, Lock()  # the photo, and its version, that may be closed
+        self._leaving, self._one_by_one = None, Lock()  # the photo, with its hints, that may be closed
         self.size, self.saturation, self.format = self.colorizer.size, 1., check_format(None)
         self._show("Choose a photo to begin.")
         self.on_msg(lambda _, content, buffers: self.ask(**content, **dict(buffers=buffers) if buffers else {}))
@@ -360,5 +373,5 @@ class App(Settings):
         self._busy("colouring the whole photo …")
         made, note = self.result()
         self.send(dict(do="save", names=[name for name, _ in made]), [data for _, data in made])
-        self._leaving = self.portrait.number, self.portrait.version
+        if len(made) > 1: self._leaving = self.portrait.number, self.portrait.hints
         self._show(f"the file is ready: {made[0][0]}" + (f" ({note})" if note else ""))

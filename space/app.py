@@ -17,7 +17,7 @@ from skimage import data
 
 from portrait_gan.colorize import Colorizer
 from portrait_gan.hints import Hint, hints_path, parse_hint, read_hints, write_hints
-from portrait_gan.portrait import Portrait
+from portrait_gan.portrait import Portrait, as_file
 from portrait_gan.save import SUFFIXES
 
 COLORIZER = Colorizer.from_pretrained(os.environ.get("PORTRAIT_GAN_WEIGHTS"))
@@ -76,7 +76,8 @@ def draw(portrait: Portrait | None, saturation: float):  # before and after; the
     for h in portrait.hints:
         for r, color in ((9, "black"), (8, "white"), (6, ImageColor.getrgb(h.color)[:3])):
             pen.ellipse((h.x*scale - r, h.y*scale - r, h.x*scale + r, h.y*scale + r), fill=color)
-    lines = (f"{h.x:.10g}, {h.y:.10g}, {h.color}" + (f", {h.radius:.10g}" if h.radius else "") for h in portrait.hints)
+    short = lambda v: f"{v:g}" if float(f"{v:g}") == v else f"{v}"
+    lines = (f"{short(h.x)}, {short(h.y)}, {h.color}" + ("" if h.radius is None else f", {short(h.radius)}") for h in portrait.hints)
     return (before, after), np.asarray(marked), "\n".join(lines), None
 
 
@@ -99,14 +100,16 @@ def add(portrait: Portrait | None, color: str, saturation: float, click: gr.Sele
 @told
 def write(portrait: Portrait | None, lines: str, saturation: float):
     "Hints as they are typed: without a mouse, and to move, recolour, widen or remove one."
-    return change(portrait, [parse_hint(line) for line in lines.splitlines() if line.strip()], saturation)
+    hints = [parse_hint(line) for line in lines.splitlines() if line.strip()]
+    return gr.skip() if portrait is None or hints == portrait.hints else change(portrait, hints, saturation)
 
 
 @told
 def bring(portrait: Portrait | None, path: str, saturation: float):
     "Hints of another day."
     if portrait is None: raise ValueError("Choose their photo first.")
-    return change(portrait, read_hints(path, portrait.size), saturation)
+    with as_file(Path(path).read_bytes(), Path(path).name) as file: hints = read_hints(file, portrait.size)
+    return change(portrait, hints, saturation)
 
 
 @told
@@ -162,13 +165,15 @@ with gr.Blocks(title="portrait_gan", analytics_enabled=False, delete_cache=(3600
                 hints = gr.UploadButton("Hints of another day (.hints.json)", file_types=[".json"], size="sm")
     shown = [pair, marked, lines, file]
     photo.change(look, [photo, size, saturation], [state, *shown])
-    size.change(resize, [state, size, saturation], shown, trigger_mode="always_last")
+    # one after the other: a field that is left and the click that leaves it come at once, and both change the hints
+    in_turn = dict(concurrency_id="hints", concurrency_limit=1)
+    size.change(resize, [state, size, saturation], shown, trigger_mode="always_last", **in_turn)
     saturation.change(draw, [state, saturation], shown, trigger_mode="always_last")
-    marked.select(add, [state, color, saturation], [state, *shown])
-    gr.on([lines.submit, lines.blur], write, [state, lines, saturation], [state, *shown])
-    hints.upload(bring, [state, hints, saturation], [state, *shown])
-    for step, steps in ((back, -1), (again, 1)): step.click(partial(travel, steps=steps), [state, saturation], [state, *shown])
-    none.click(clear, [state, saturation], [state, *shown])
+    marked.select(add, [state, color, saturation], [state, *shown], **in_turn)
+    gr.on([lines.submit, lines.blur], write, [state, lines, saturation], [state, *shown], show_progress="hidden", **in_turn)
+    hints.upload(bring, [state, hints, saturation], [state, *shown], **in_turn)
+    for step, steps in ((back, -1), (again, 1)): step.click(partial(travel, steps=steps), [state, saturation], [state, *shown], **in_turn)
+    none.click(clear, [state, saturation], [state, *shown], **in_turn)
     button.click(save, [state, saturation, format], file)
 
 if __name__ == "__main__": demo.launch()

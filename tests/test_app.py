@@ -275,6 +275,24 @@ def test_a_hint_that_undo_gave_another_number_is_left_alone(app):
     from_browser(app, do="select", i=0)
     from_browser(app, do="redo")
     assert colors() == ["yellow"] and app.selected is None
+    from_browser(app, do="select", i=0)
+    from_browser(app, do="color", i=0, color="blue")
+    from_browser(app, do="undo")
+    assert colors() == ["yellow"] and app.selected == 0  # a colour that is undone leaves its hint chosen
+    seen = app.view["turn"]
+    from_browser(app, do="restart")
+    from_browser(app, do="add", x=20, y=20)
+    from_browser(app, do="remove", i=0, turn=seen)
+    assert len(colors()) == 1
+    from_browser(app, do="remove", i=0, turn=app.view["turn"], turn_after=.5)
+    assert colors() == [] and app.view["turn"] == .5
+
+
+def test_an_answer_that_repeats_the_last_is_sent(app):
+    views = []
+    app.observe(lambda change: views.append(change.new), "view")
+    for _ in range(2): from_browser(app, do="open", where="/nowhere.jpg")
+    assert [v["message"] for v in views] == ["/nowhere.jpg: no such file"]*2
 
 
 def test_hints_are_not_lost_with_one_click(app):
@@ -284,6 +302,12 @@ def test_hints_are_not_lost_with_one_click(app):
     from_browser(app, do="add", x=30, y=40)
     from_browser(app, do="close")
     assert "lose 2 hints" in app.message and len(app.portraits) == 1
+    from_browser(app, do="download")
+    from_browser(app, do="undo")
+    from_browser(app, do="add", x=90, y=40)  # as many as were downloaded, but others
+    from_browser(app, do="close")
+    assert "lose 2 hints" in app.message and len(app.portraits) == 1
+    from_browser(app, do="add", x=20, y=40)
     from_browser(app, do="download")
     from_browser(app, do="close")
     assert app.portraits == []
@@ -296,17 +320,20 @@ def test_what_is_refused_is_told_after_those_that_are_not(app, tmp_path):
     assert app.message.startswith("b.png, ") and "empty.png: " in app.message and "letter.png: not an image" in app.message and app.view["failed"]
     give("c.png", whole, .7)
     assert "letter" not in app.message and not app.view["failed"]
+    for part in (0, 2, 3): from_browser(app, [b"x"], do="upload", name="torn.png", part=part, parts=4, batch=.71)
+    assert app.message == "torn.png: a part of it was lost; choose it again"
+    from_browser(app, do="refuse", batch=.71, why="large.png: more than 200 MB")
+    for part in (1, 0): from_browser(app, [(whole[:50], whole[50:])[part]], do="upload", name="d.png", part=part, parts=2, batch=.71)
+    assert app.message.startswith("d.png, ") and app.message.endswith("torn.png: a part of it was lost; choose it again; large.png: more than 200 MB")
     give("notes.json", b"{}", .8)
     assert app.message == "notes.json: the hints of photo.jpg are called photo.hints.json"
     made = json.dumps(dict(size=app.portrait.size, hints=[dict(x=1, y=1, color="red")])).encode()
     give("c.hints (1).json", made, .9)  # as a browser calls the second one that it saves
     assert app.message.endswith("; 1 hint from c.hints.json")
-    from_browser(app, do="color", i=0, color="Dark Green")
-    assert app.portrait.hints[0].color == "DarkGreen"
 
 
 def test_an_interrupt_is_told(app, monkeypatch):
     def stop(*args): raise KeyboardInterrupt
     monkeypatch.setattr(app.colorizer, "follow", stop)
-    from_browser(app, do="add", x=60, y=40)
+    with pytest.raises(KeyboardInterrupt): from_browser(app, do="add", x=60, y=40)
     assert app.message == "interrupted" and app.view["failed"] and not app.view["busy"]

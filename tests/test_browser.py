@@ -404,6 +404,18 @@ def test_impatient_hands(page, photos):
         says(page, "hint 2 holds")
         ready()
         assert colors()[0] == one
+        # a hint that is gone is not shown again by an answer to something earlier
+        click(page, .8, .5)
+        says(page, "hint 3 holds")
+        ready()
+        palette.click(position=dict(x=20, y=20))
+        marks(page).last.click(button="right")
+        says(page, "hint 3 is")
+        page.wait_for_timeout(200)
+        marks(page).last.click(button="right")
+        says(page, "hint 3 removed")
+        ready()
+        assert len(colors()) == 2
         # undo gives the hints other numbers
         marks(page).first.click(button="right")
         says(page, "hint 1 removed")
@@ -572,6 +584,12 @@ def test_gradio_with_hints(page, photos, space):
     becomes(lambda: page.get_by_role("button", name="Clear hints").click())
     lab, beside = files()
     assert not beside and np.hypot(*(lab[int(.8*512), int(.35*512), 1:] - ab)) > 10
+    # the field is left by a click on the photo: what was typed and what was clicked both count
+    field.fill("100, 100, navy, 20")
+    box = marked.bounding_box()
+    becomes(lambda: marked.click(position=dict(x=box["width"]*.35, y=box["height"]*.8), delay=100))
+    page.wait_for_function("e => e.value.split('\\n').length == 2", arg=field.element_handle())
+    assert field.input_value().startswith("100, 100, navy, 20\n")
     # hints of another day
     write_hints(photos/"granny.hints.json", [Hint(100, 100, "navy", 20)], (512, 512))
     becomes(lambda: page.locator("input[type=file][accept*=json]").set_input_files(photos/"granny.hints.json"))

@@ -172,6 +172,7 @@ def test_a_page_is_whole(site, root, name):
     own = cells(root, name)
     prose = "\n".join(source(c) for c in own if c["cell_type"] == "markdown")
     outputs = [o for c in own for o in c.get("outputs", [])]
+    assert re.search('<meta name="description" content="[^"]{30,}"', text)
     code = "\n".join(html.unescape(re.sub("<[^>]+>", "", block)) for block in re.findall(r"<pre>(.*?)</pre>", text, re.S))
     assert not re.search(r"^#\|", code, re.M) and "find_spec(module)" not in code
     for c in own:

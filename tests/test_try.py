@@ -520,7 +520,9 @@ def test_what_is_unusual_is_told(visit, opened, tmp_path):
             says(page, f"cut.hints.json gives no hints: .*{why}")
         # a long press does not remove the hint that a finger holds
         page.mouse.click(*place(page, 150, 200, GRAY))
-        press = "(point, pointerType) => point.dispatchEvent(new PointerEvent('contextmenu', {pointerType, bubbles: true, cancelable: true}))"
+        press = """(point, pointerType) => {
+            point.dispatchEvent(new PointerEvent("pointerdown", {pointerType, button: 2}));
+            point.dispatchEvent(new MouseEvent("contextmenu", {bubbles: true, cancelable: true})) }"""
         page.locator(".point").evaluate(press, "touch")
         assert page.locator(".point").count() == 1
         page.locator(".point").evaluate(press, "mouse")

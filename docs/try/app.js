@@ -349,7 +349,9 @@ function newPoint(i) {
   // without a tabIndex Safari takes the focus away when a button is pressed, and the keys with it
   const point = Object.assign(document.createElement("button"), {className: "point", tabIndex: 0});
   point.onfocus = () => choose(i);
+  let touched = false;
   point.onpointerdown = event => {
+    touched = event.pointerType === "touch";
     if (event.button) return;
     point.setPointerCapture(event.pointerId);
     const name = `drag ${event.timeStamp}`;
@@ -359,7 +361,7 @@ function newPoint(i) {
   point.onlostpointercapture = () => point.onpointermove = gesture = null;
   point.oncontextmenu = event => {
     event.preventDefault();
-    if (event.pointerType !== "touch") removeHint(i);  // a long press is one too, and a finger that holds a hint means to drag it
+    if (!touched) removeHint(i);  // a long press is one too, and a finger that holds a hint means to drag it
   };
   const arrows = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
   point.onkeydown = event => {

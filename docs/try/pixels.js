@@ -1,4 +1,5 @@
-// A whole photo: made small for the network, and joined with the network's colours at its own resolution.
+// A whole photo: made small for the network, joined with the network's colours at its own resolution, and looked over for
+// colour that it has already.
 // The same steps as portrait_gan/pixels.py (page 03). A photo is {width, height, rgba}; a plane is a Float32Array.
 
 import {lightness, putLab, rgbToLab} from "./lab.js";
@@ -160,7 +161,8 @@ function percentile(values, share) {  // between its neighbours, as NumPy has it
   return sorted[low] + (at - low)*((sorted[low + 1] ?? sorted[low]) - sorted[low]);
 }
 
-/** Whether a photo has colour that colouring would replace, all over or in a spot; a tint that follows lightness is none. */
+/** Whether a photo has colour that colouring would replace, all over or in a spot; a tint that follows lightness is none.
+ *  Pillow makes large photos small in two steps, this in one: of photos at the threshold it may think otherwise. */
 export function hasColor(photo) {
   const chroma = ([a, b]) => Math.hypot(a, b);
   if (percentile(unexplained(photo, 64, 1).left.map(chroma), 95) >= GRAY_BELOW) return true;

@@ -151,7 +151,7 @@ function render({ model, el }) {
   }
   function edit(what, i, change) {  // another place, radius or colour of a hint, seen at once
     Object.assign(view.hints[i], change);
-    later(`${what} ${i}`, { do: what, i, photo: view.photo, ...change });
+    later(`${what} ${i}`, { do: what, i, photo: view.photo, turn: view.turn, ...change });
   }
   const focused = () => ui.root.getRootNode().activeElement;
   const able = () => Boolean(view.width) && !view.no_hints;
@@ -238,14 +238,15 @@ function render({ model, el }) {
   const put = (node, x, y) => Object.assign(node.style, { left: `${100 * x / view.width}%`, top: `${100 * y / view.height}%` });
 
   function mark(i) {
+    let touched = false;
     const index = () => [...ui.hints.children].indexOf(node);
     const node = h("button", { type: "button", className: "pg-mark",
       onclick: (e) => { if (e.detail === 0) choose(index()); },  // by the keyboard
-      oncontextmenu: (e) => { e.preventDefault(); e.stopPropagation(); if (e.pointerType !== "touch") remove(index()); },  // a long press is one too
+      oncontextmenu: (e) => { e.preventDefault(); e.stopPropagation(); if (!touched) remove(index()); },  // a long press is one too
       onfocus: () => { if (able() && view.selected !== index() && node.matches(":focus-visible")) ask({ do: "select", i: index() }); },
       onwheel: (e) => roll(e, index()),
       onkeydown: (e) => hintKey(e, index()),
-      onpointerdown: (e) => { if (e.button === 0 && able()) { e.stopPropagation(); carry(e, node, index()); } } },
+      onpointerdown: (e) => { touched = e.pointerType === "touch"; if (e.button === 0 && able()) { e.stopPropagation(); carry(e, node, index()); } } },
       h("span", { className: "pg-ring" }));
     return node;
   }
@@ -265,7 +266,7 @@ function render({ model, el }) {
   }
   function focus() { if (wanted && chosen()) { ui[wanted].focus(); wanted = null; } }
 
-  function add(x, y) {  // seen at once; its colours come with the answer, and until then none is given to another hint
+  function add(x, y) {  // seen at once; its colours come with the answer, and till the next answer no other hint takes any
     if (!ask({ do: "add", x, y })) return;
     view.hints.push({ x, y, color: "", shown: "#888888", radius: Math.min(view.width, view.height) / 80 });
     view.selected = null;
@@ -276,7 +277,9 @@ function render({ model, el }) {
   function remove(i) {
     if (!able() || i == null || i < 0) return;
     const inside = [ui.hints, ui.hint, ui.remove].some((node) => node.contains(focused()));
-    if (!ask({ do: "remove", i })) return;
+    const turn_after = Math.random();
+    if (!ask({ do: "remove", i, turn_after })) return;
+    view.turn = turn_after;  // an earlier answer, which still has this hint, will not be taken for the one to this
     view.hints.splice(i, 1);  // gone at once: a second Delete or click, before Python has answered, finds nothing
     view.selected = null;
     marks(); colors();
@@ -296,7 +299,7 @@ function render({ model, el }) {
 
   function carry(down, node, i) {
     node.focus({ preventScroll: true, focusVisible: false });
-    const photo = view.photo;
+    const { photo, turn } = view;
     let moved = false;
     drag(node, down, (e) => {
       moved ||= Math.hypot(e.clientX - down.clientX, e.clientY - down.clientY) >= 4;
@@ -304,8 +307,8 @@ function render({ model, el }) {
     }, (e) => {
       const [x, y] = place(e);
       if (e.type === "pointercancel") marks();
-      else if (moved) ask({ do: "move", i, x, y, photo });
-      else if (view.selected !== i) ask({ do: "select", i, photo });
+      else if (moved) ask({ do: "move", i, x, y, photo, turn });
+      else if (view.selected !== i) ask({ do: "select", i, photo, turn });
     });
   }
 
@@ -462,7 +465,7 @@ function render({ model, el }) {
 
   // ---- photos come and go
   async function send(file, batch) {
-    if (file.size > view.limit) return say(`${file.name}: more than ${view.limit / 1e6} MB`, true);
+    if (file.size > view.limit) return ask({ do: "refuse", batch, why: `${file.name}: more than ${view.limit / 1e6} MB` });
     const parts = Math.max(1, Math.ceil(file.size / PIECE));
     for (let part = 0; part < parts; part++) {
       const data = await file.slice(part * PIECE, (part + 1) * PIECE).arrayBuffer();
@@ -475,7 +478,7 @@ function render({ model, el }) {
     const last = (f) => f.name.endsWith(".json");  // hints need their photo
     const batch = Math.random();  // what is refused is told after the last of them
     for (const file of [...files].sort((a, b) => last(a) - last(b)))
-      sent = sent.then(() => send(file, batch)).catch(() => { busy(false); say(`${file.name} cannot be read: is it a folder, or gone?`, true); });
+      sent = sent.then(() => send(file, batch)).catch(() => ask({ do: "refuse", batch, why: `${file.name} cannot be read: is it a folder, or gone?` }));
   }
   ui.choose.addEventListener("click", () => ui.files.click());
   ui.files.addEventListener("change", () => { upload(ui.files.files); ui.files.value = ""; });
@@ -497,7 +500,8 @@ function render({ model, el }) {
   ui.where.addEventListener("keydown", (e) => { if (e.key === "Enter") open(); });
 
   // ---- buttons and settings
-  for (const name of ["undo", "redo", "restart", "close"]) ui[name].addEventListener("click", () => ask({ do: name }));
+  for (const name of ["undo", "redo", "restart"]) ui[name].addEventListener("click", () => ask({ do: name }));
+  ui.close.addEventListener("click", (e) => { if (e.detail < 2) ask({ do: "close" }); });  // a double click has not read the warning
   ui.remove.addEventListener("click", () => remove(view.selected));
   ui.in.addEventListener("click", () => zoom(now() * 1.25));
   ui.out.addEventListener("click", () => zoom(now() / 1.25));
@@ -557,8 +561,8 @@ function render({ model, el }) {
     if (told.busy || !told.samples) return;  // a message and no more: what is seen stays
     view = structuredClone(told);
     if (view.failed) { wanted = null; saving = false; }
-    for (const { what: { do: _, i, photo, ...change } } of Object.values(waiting))  // what a hand is doing meanwhile stays
-      if (photo === view.photo && view.hints?.[i]) Object.assign(view.hints[i], change);
+    for (const { what: { do: _, i, photo, turn, ...change } } of Object.values(waiting))  // what a hand is doing meanwhile stays
+      if (photo === view.photo && turn === view.turn && view.hints?.[i]) Object.assign(view.hints[i], change);
     const is = Boolean(view.width), other = before.photo !== view.photo;
     if (other) { scale = null; cross = null; ui.cross.hidden = true; }
     if (other || before.format !== view.format || before.saturation !== view.saturation) free();
