@@ -7,6 +7,10 @@ __all__ = [*_HOMES]
 
 
 def __getattr__(name: str):
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+        try: return version("portrait-gan")
+        except PackageNotFoundError: return "unknown"  # a copy that was never installed
     if name in _HOMES: return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -263,11 +263,15 @@ def parse(
     args: list[str],  # what stands after `portrait-gan`
 ) -> Prepare | Train | Evaluate | Colorize | Export | Demo:
     "The command these words mean; exits with status 2 and an explanation when they mean none."
+    if args == ["--version"]:
+        from portrait_gan import __version__
+        print(f"portrait-gan {__version__}")
+        sys.exit(0)
     kind = COMMANDS.get(args[0]) if args else None
     if kind is None:  # help, or nothing that is a command: names and what they mean will do
         names = [Annotated[make_dataclass(c.__name__, [], namespace={"__doc__": c.__doc__}), subcommand(name)]
                  for name, c in COMMANDS.items()]
-        what = "Give black-and-white portraits their colour."
+        what = "Give black-and-white portraits their colour. --version tells which portrait-gan this is."
         tyro.cli(Union[tuple(names)], args=args, prog="portrait-gan", description=what)  # noqa: UP007
         sys.exit(2)
     words = [re.sub(r"^--gan[-_]least(?=$|=)", "--min-gan-steps", word) for word in args[1:]]  # its name in version 0.1

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+import portrait_gan
 from portrait_gan import cli
 from portrait_gan.cache import save_toys
 from portrait_gan.checkpoint import save_generator
@@ -31,6 +32,12 @@ def project(tmp_path_factory, command):
     assert status == 0, err
     assert out.count("epoch ") >= 3
     return folder
+
+
+def test_version(command, tmp_path, root):
+    version = re.search(r"^version = (.+)$", (root/"settings.ini").read_text(encoding="utf-8"), re.M)[1]
+    assert command("--version", cwd=tmp_path) == (0, f"portrait-gan {version}\n", "") and portrait_gan.__version__ == version
+    assert "--version" in command("--help", cwd=tmp_path)[1]
 
 
 def test_evaluate(project, command):
