@@ -391,8 +391,8 @@ def test_impatient_hands(page, photos):
         colors = lambda: [re.search("#[0-9a-f]{6}", label)[0] for label in marks(page).evaluate_all("all => all.map(e => e.ariaLabel)")]
         ready = lambda: page.wait_for_function("document.querySelector('.pg-app').ariaBusy == 'false'")
         palette = page.locator(".pg-palette")
-        click(page, .2, .2, click_count=2)  # a double click is one hint
-        says(page, "hint 1 holds")
+        click(page, .2, .2, click_count=2)  # a double click is one hint, which its second half chooses
+        says(page, "hint 1: choose its colour")
         page.wait_for_timeout(300)
         assert marks(page).count() == 1
         palette.click(position=dict(x=20, y=20))
@@ -409,8 +409,10 @@ def test_impatient_hands(page, photos):
         says(page, "hint 3 holds")
         ready()
         palette.click(position=dict(x=20, y=20))
+        page.evaluate("""() => { const line = document.querySelector('.pg-message'); window.said = [];
+            new MutationObserver(() => said.push(line.textContent)).observe(line, {childList: true}) }""")
         marks(page).last.click(button="right")
-        says(page, "hint 3 is")
+        page.wait_for_function("said.some(text => text.startsWith('hint 3 is'))")  # for a moment: the removal is next
         page.wait_for_timeout(200)
         marks(page).last.click(button="right")
         says(page, "hint 3 removed")
